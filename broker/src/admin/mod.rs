@@ -1,0 +1,1 @@
+//! Stub of the `admin` room; see ARCHITECTURE.md.

@@ -1,0 +1,1 @@
+//! Stub of the `audit` room; see ARCHITECTURE.md.

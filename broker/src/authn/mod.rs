@@ -1,0 +1,1 @@
+//! Stub of the `authn` room; see ARCHITECTURE.md.

@@ -1,0 +1,1 @@
+//! Stub of the `cli` room; see ARCHITECTURE.md.

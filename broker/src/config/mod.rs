@@ -1,0 +1,1 @@
+//! Stub of the `config` room; see ARCHITECTURE.md.

@@ -1,0 +1,1 @@
+//! Stub of the `ctl` room; see ARCHITECTURE.md.

@@ -1,0 +1,1 @@
+//! Stub of the `doctor` room; see ARCHITECTURE.md.

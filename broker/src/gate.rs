@@ -1,0 +1,1 @@
+//! Stub of the `gate` room; see ARCHITECTURE.md.

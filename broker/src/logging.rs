@@ -1,0 +1,1 @@
+//! Stub of the `logging` room; see ARCHITECTURE.md.

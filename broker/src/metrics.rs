@@ -1,0 +1,1 @@
+//! Stub of the `metrics` room; see ARCHITECTURE.md.

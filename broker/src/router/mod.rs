@@ -1,0 +1,1 @@
+//! Stub of the `router` room; see ARCHITECTURE.md.

@@ -1,0 +1,1 @@
+//! Stub of the `server` room; see ARCHITECTURE.md.

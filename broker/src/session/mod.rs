@@ -1,0 +1,1 @@
+//! Stub of the `session` room; see ARCHITECTURE.md.

@@ -1,0 +1,1 @@
+//! Stub of the `shard` room; see ARCHITECTURE.md.

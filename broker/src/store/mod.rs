@@ -1,0 +1,1 @@
+//! Stub of the `store` room; see ARCHITECTURE.md.

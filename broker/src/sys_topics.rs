@@ -1,0 +1,1 @@
+//! Stub of the `sys_topics` room; see ARCHITECTURE.md.

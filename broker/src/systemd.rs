@@ -1,0 +1,1 @@
+//! Stub of the `systemd` room; see ARCHITECTURE.md.
