@@ -1,2 +1,7 @@
-//! The binary.
-fn main() {}
+//! The binary: everything lives in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    broker::cli::main()
+}

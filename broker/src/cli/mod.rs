@@ -1,1 +1,84 @@
-//! Stub of the `cli` room; see ARCHITECTURE.md.
+//! The command line: one binary, a file for each subcommand. What a subcommand does lives in its own room; here are
+//! only its arguments, its way to it, and the exit codes.
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+/// The exit codes of every command (operator-interface 0).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done, or yes.
+    Done = 0,
+    /// No: not found, denied, findings, a failed case, errors in the checked file, reload refused.
+    No = 1,
+    /// Wrong use of the command line.
+    Usage = 2,
+    /// The broker is not reachable.
+    Unreachable = 3,
+    /// Not permitted.
+    NotPermitted = 4,
+    /// Timed out, or only partly done.
+    Partly = 5,
+    /// `broker run` met an invalid configuration.
+    InvalidConfig = 78,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// The MQTT broker that knows who is really connecting.
+#[derive(Debug, Parser)]
+#[command(
+    name = "broker",
+    version,
+    max_term_width = 110,
+    disable_help_subcommand = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print the version
+    Version,
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// The whole command line as clap knows it: for completions, man pages and tests.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// Runs the command of this process's arguments.
+pub fn main() -> ExitCode {
+    // clap prints help to stdout with 0 and errors to stderr with 2: both are ours too.
+    match Cli::parse().command {
+        Command::Version => {
+            println!("broker {}", env!("CARGO_PKG_VERSION"));
+            Exit::Done.into()
+        }
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut command(), "broker", &mut std::io::stdout());
+            Exit::Done.into()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::command().debug_assert();
+    }
+}
