@@ -1,1 +1,14 @@
-//! See ARCHITECTURE.md.
+//! The load generator: one thread, one epoll loop, its own tiny MQTT client.
+//!
+//! Lives here: what the programs `macro`, `relay` and `compare` share. It knows nothing of our broker: it
+//! drives whatever answers MQTT at an address, so that one command measures ours and a peer.
+
+pub mod conn;
+pub mod meter;
+pub mod mqtt;
+pub mod report;
+pub mod scenario;
+pub mod target;
+pub mod tls;
+pub mod world;
+pub mod ws;
