@@ -10,6 +10,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
+use crate::config::AuditConfig;
+
 use super::event::{Event, EventKind};
 use super::file::FileSink;
 use super::format::micros;
@@ -40,6 +42,24 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The settings of a checked configuration.
+    ///
+    /// # Errors
+    /// An entry of `events` that names no event.
+    pub fn from_config(c: &AuditConfig, node: &str) -> Result<Self, String> {
+        Ok(Self {
+            path: c.enabled.then(|| c.path.clone()),
+            events: EventFilter::parse(&c.events)?,
+            queue: c.queue,
+            rotate_size: Some(c.rotate_size),
+            rotate_keep: c.rotate_keep as usize,
+            coalesce: c.coalesce,
+            fsync: c.fsync,
+            hash_chain: c.hash_chain,
+            node: node.into(),
+        })
+    }
+
     /// The defaults of the configuration with this file and node.
     pub fn new(path: Option<PathBuf>, node: &str) -> Self {
         Self {
