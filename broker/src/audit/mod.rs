@@ -19,7 +19,8 @@ mod tests;
 
 pub use event::{
     AclDeny, Actor, Addresses, AdminCall, AuthnReason, ClientFacts, Connect, ConnectReason, DenyAction,
-    DenyReason, Disconnect, DisconnectReason, Event, EventKind, PeernameReject, Sanction, TlsFacts,
+    DenyReason, Disconnect, DisconnectReason, Endpoint, Event, EventKind, PeernameReject, Sanction, TlsBy,
+    TlsFacts,
 };
 pub use log::{AuditLog, ChainHead, EventFilter, OpenError, Settings, Stats};
 pub use ring::{Batch, Record, Subscription};
