@@ -7,6 +7,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use futures_util::Stream;
+use ipnet::IpNet;
 
 use super::problem::Failure;
 use super::views::{
@@ -41,6 +42,8 @@ pub enum ListenerAction {
 /// Contract for lists: filter, then order (by the natural key unless a filter says otherwise), then cut by
 /// the page; `meta.total` counts all there are before the filter ("2 of 412 clients").
 pub trait Backend: Send + Sync + 'static {
+    /// The ranges of `@name` (`[networks]` and the built-in groups), given without the `@`.
+    fn network(&self, name: &str) -> Option<Vec<IpNet>>;
     /// Version, listeners, counts, what waits for a restart.
     fn status(&self) -> Reply<'_, StatusView>;
     /// Alive and ready; must answer within a second if the shards turn.

@@ -1,9 +1,15 @@
 //! Administration: what the operator can see and do in the running broker, over HTTP.
 //!
 //! `backend` is the boundary to the rest of the broker, `views` what crosses it (copies, never live
-//! state), `problem` how things go wrong. What does not live here: the command line (`ctl`) and the
-//! sessions themselves (`shard`, `session`).
+//! state), `problem` how things go wrong, `api` the paths, `tokens` who may use them from afar, `server`
+//! the sockets, `page` the page. What does not live here: the command line (`ctl`) and the sessions
+//! themselves (`shard`, `session`).
 
+pub mod api;
 pub mod backend;
+#[cfg(test)]
+pub(crate) mod mock;
 pub mod problem;
+pub mod server;
+pub mod tokens;
 pub mod views;

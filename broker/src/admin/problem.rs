@@ -1,4 +1,4 @@
-//! How an admin call goes wrong: one enum, its HTTP answer (RFC 9457) and its exit code.
+//! How an admin call goes wrong: one enum and its HTTP answer (RFC 9457).
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -128,84 +128,44 @@ pub struct Problem {
     pub errors: Vec<FileError>,
 }
 
-/// Exit codes of every command (operator-interface 0).
-pub mod exit {
-    /// Done, or yes.
-    pub const OK: u8 = 0;
-    /// No: not found, denied, findings, refused.
-    pub const NO: u8 = 1;
-    /// Wrong use of the command line.
-    pub const USAGE: u8 = 2;
-    /// The broker cannot be reached.
-    pub const UNREACHABLE: u8 = 3;
-    /// Not permitted.
-    pub const FORBIDDEN: u8 = 4;
-    /// Timed out or partly done.
-    pub const PARTLY: u8 = 5;
-}
-
-impl Problem {
-    /// The exit code of a command that got this answer.
-    pub fn exit_code(&self) -> u8 {
-        match self.status {
-            400 => exit::USAGE,
-            401 | 403 | 429 => exit::FORBIDDEN,
-            503 => exit::UNREACHABLE,
-            504 => exit::PARTLY,
-            _ => exit::NO,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(failure: &Failure, status: u16, code: &str, exit: u8, detail: &str) {
+    fn check(failure: &Failure, status: u16, code: &str, detail: &str) {
         let problem = failure.problem();
         assert_eq!((problem.status, problem.code.as_str()), (status, code));
-        assert_eq!(problem.exit_code(), exit);
         assert_eq!(problem.detail, detail);
     }
 
     #[test]
-    fn each_failure_has_its_status_code_and_exit() {
+    fn each_failure_has_its_status_and_code() {
         check(
             &Failure::NotFound("client nobody".into()),
             404,
             "not_found",
-            1,
             "client nobody: not found",
         );
-        check(&Failure::Usage("bad CIDR".into()), 400, "usage", 2, "bad CIDR");
-        check(
-            &Failure::refused("BAN001", "a proxy"),
-            409,
-            "BAN001",
-            1,
-            "a proxy",
-        );
+        check(&Failure::Usage("bad CIDR".into()), 400, "usage", "bad CIDR");
+        check(&Failure::refused("BAN001", "a proxy"), 409, "BAN001", "a proxy");
         check(
             &Failure::Unauthorized,
             401,
             "unauthorized",
-            4,
             "a valid bearer token is required",
         );
         check(
             &Failure::Forbidden("admin".into()),
             403,
             "forbidden",
-            4,
             "this call needs scope admin",
         );
-        check(&Failure::TimedOut("3 of 5".into()), 504, "timed_out", 5, "3 of 5");
+        check(&Failure::TimedOut("3 of 5".into()), 504, "timed_out", "3 of 5");
         check(
             &Failure::Unavailable("stopping".into()),
             503,
             "unavailable",
-            3,
             "stopping",
         );
     }

@@ -9,7 +9,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::event::{ConnectReason, Endpoint, Event, EventKind};
+use super::event::{Addresses, ConnectReason, Event, EventKind};
 use super::format::Repeats;
 use super::log::Entry;
 
@@ -143,16 +143,17 @@ fn key(event: &Event) -> Option<Key> {
         Event::Connect(c, connect) if connect.reason != ConnectReason::Ok => {
             (c, connect.reason.as_str(), None)
         }
-        Event::PeernameReject(c, r) => (c, r.code, None),
+        Event::PeernameReject(c, r) => (c, r.code.as_str(), None),
         _ => return None,
     };
-    let a = &client.addresses;
-    let prefix = match a.peer.unwrap_or(a.socket) {
-        Endpoint::Ip(ip, _) => match ip.to_canonical() {
-            IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
-            IpAddr::V6(v6) => v6.to_bits() >> 64 << 64,
-        },
-        Endpoint::Unix => 0,
+    let address = match &client.addresses {
+        Addresses::Peer(peer) => peer.peername().addr(),
+        Addresses::Refused(socket) => *socket,
+    };
+    let prefix = match address.ip() {
+        Some(IpAddr::V4(v4)) => v4.to_ipv6_mapped().to_bits(),
+        Some(IpAddr::V6(v6)) => v6.to_bits() >> 64 << 64,
+        None => 0,
     };
     Some(Key {
         event: event.kind(),

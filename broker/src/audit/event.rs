@@ -7,66 +7,21 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// An address as the log shows it: IP and port (0 = unknown), or a unix-domain socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Endpoint {
-    /// An IP address and port; port 0 is "unknown".
-    Ip(IpAddr, u16),
-    /// A unix-domain socket, shown as `unix` with port 0.
-    Unix,
-}
+use peer::{Addr, Code, Peer};
 
-/// The addresses of one connection, made once from the resolved peer and shared by its records.
+/// The addresses of a record.
 #[derive(Clone, Debug)]
-pub struct Addresses {
-    /// `client` or `proxy`; `None` when the peername was refused.
-    pub kind: Option<&'static str>,
-    /// The peername; `None` when it was refused.
-    pub peer: Option<Endpoint>,
-    /// The TCP peer.
-    pub socket: Endpoint,
-    /// `socket`, `proxy_v1`, `proxy_v2` or `header`; `None` when the peername was refused.
-    pub via: Option<&'static str>,
-    /// The proxies passed, nearest first, as `ip:port` (or `?`).
-    pub chain: Vec<String>,
-    /// A left-hand header value that anyone may have written.
-    pub claimed: Option<String>,
-    /// W_ codes.
-    pub warnings: Vec<&'static str>,
+pub enum Addresses {
+    /// A resolved peername.
+    Peer(Arc<Peer>),
+    /// None could be resolved; only the TCP peer is known.
+    Refused(Addr),
 }
 
-impl Addresses {
-    /// The addresses of a connection whose peername was refused: only the socket is known.
-    pub fn refused(socket: Endpoint) -> Self {
-        Self {
-            kind: None,
-            peer: None,
-            socket,
-            via: None,
-            chain: Vec::new(),
-            claimed: None,
-            warnings: Vec::new(),
-        }
-    }
-}
-
-/// Who ended TLS.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum TlsBy {
-    /// Nobody: plain text, as far as can be known.
-    #[default]
-    None,
-    /// This broker.
-    Broker,
-    /// A trusted proxy, by its PROXY v2 TLVs.
-    Proxy,
-}
-
-/// What is known of a client's TLS; empty fields are left out of the record.
+/// Our own TLS with the client; empty fields are left out of the record. (TLS that a trusted proxy
+/// ended is read from the peer itself.)
 #[derive(Clone, Debug, Default)]
 pub struct TlsFacts {
-    /// Who ended it.
-    pub by: TlsBy,
     /// For example `TLSv1.3`.
     pub version: Option<String>,
     /// Cipher suite name.
@@ -85,7 +40,7 @@ pub struct TlsFacts {
 #[derive(Clone, Debug)]
 pub struct ClientFacts {
     /// Its addresses.
-    pub addresses: Arc<Addresses>,
+    pub addresses: Addresses,
     /// Name of the listener.
     pub listener: Arc<str>,
     /// Client id, once CONNECT was read.
@@ -94,15 +49,27 @@ pub struct ClientFacts {
     pub username: Option<Arc<str>>,
     /// `mqtt3.1`, `mqtt3.1.1` or `mqtt5`, once known.
     pub proto: Option<&'static str>,
-    /// TLS; `None` = none.
+    /// Our own TLS; `None` = not used.
     pub tls: Option<Arc<TlsFacts>>,
 }
 
 impl ClientFacts {
     /// Facts of a connection that has not sent CONNECT yet.
-    pub fn new(addresses: Arc<Addresses>, listener: Arc<str>) -> Self {
+    pub fn new(peer: Arc<Peer>, listener: Arc<str>) -> Self {
         Self {
-            addresses,
+            addresses: Addresses::Peer(peer),
+            listener,
+            clientid: None,
+            username: None,
+            proto: None,
+            tls: None,
+        }
+    }
+
+    /// Facts of a connection without a peername.
+    pub fn refused(socket: Addr, listener: Arc<str>) -> Self {
+        Self {
+            addresses: Addresses::Refused(socket),
             listener,
             clientid: None,
             username: None,
@@ -279,7 +246,8 @@ words! {
     }
 }
 
-/// Fields of `connect`; what is `None` is left out.
+/// Fields of `connect`; what is `None` is left out. (`info`, the facts of a PROXY v2 header, is read from
+/// the peer.)
 #[derive(Clone, Debug)]
 pub struct Connect {
     /// `ok` is a success, every other reason a failure.
@@ -296,8 +264,6 @@ pub struct Connect {
     pub rule: Option<Box<str>>,
     /// The ban that matched.
     pub ban: Option<Box<str>>,
-    /// PROXY v2 facts (peername 5.4) when not empty.
-    pub info: Option<serde_json::Map<String, serde_json::Value>>,
 }
 
 impl Connect {
@@ -311,7 +277,6 @@ impl Connect {
             will_topic: None,
             rule: None,
             ban: None,
-            info: None,
         }
     }
 }
@@ -320,11 +285,11 @@ impl Connect {
 #[derive(Clone, Debug)]
 pub struct PeernameReject {
     /// The E_ code.
-    pub code: &'static str,
-    /// Detail of the code; empty = none.
-    pub detail: Box<str>,
+    pub code: Code,
+    /// Detail of the code; left out if there is none.
+    pub detail: Option<Box<str>>,
     /// The hop, if known.
-    pub hop: Option<Endpoint>,
+    pub hop: Option<Addr>,
     /// Class of the first bytes (peername 5.6) and at most 16 of them.
     pub first_bytes: Option<(&'static str, Vec<u8>)>,
     /// The address header, already cut and escaped as in peername 9.
@@ -385,7 +350,7 @@ pub enum Event {
     Connect(ClientFacts, Connect),
     /// Credentials refused; the method is the name in `auth.chain`.
     AuthnFail(ClientFacts, AuthnReason, Box<str>),
-    /// No peername; `Addresses::refused`.
+    /// No peername; `ClientFacts::refused`.
     PeernameReject(ClientFacts, PeernameReject),
     /// MQTT reason name (lower case with underscores) and detail.
     ProtoError(ClientFacts, &'static str, Box<str>),
@@ -400,7 +365,7 @@ pub enum Event {
     /// End of a connection.
     Disconnect(ClientFacts, Disconnect),
     /// The old connection's peername and socket addresses.
-    Takeover(ClientFacts, Option<Endpoint>, Endpoint),
+    Takeover(ClientFacts, Addr, Addr),
     /// A connection closed by an administrator, if one is concerned.
     Kick(Option<ClientFacts>, Sanction),
     /// A ban.

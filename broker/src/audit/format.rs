@@ -6,9 +6,10 @@
 use std::io::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use peer::{Addr, Peer};
+
 use super::event::{
-    Actor, AdminCall, ClientFacts, Connect, ConnectReason, Endpoint, Event, EventKind, Sanction, TlsBy,
-    TlsFacts,
+    Actor, Addresses, AdminCall, ClientFacts, Connect, ConnectReason, Event, EventKind, Sanction, TlsFacts,
 };
 
 /// What every record begins with.
@@ -74,7 +75,7 @@ fn outcome(event: &Event) -> Option<(bool, &'static str)> {
     Some(match event {
         Event::Connect(_, c) => (c.reason == ConnectReason::Ok, c.reason.as_str()),
         Event::AuthnFail(_, reason, _) => (false, reason.as_str()),
-        Event::PeernameReject(_, r) => (false, r.code),
+        Event::PeernameReject(_, r) => (false, r.code.as_str()),
         Event::ProtoError(_, reason, _) => (false, reason),
         Event::AclDeny(_, d) => (false, d.reason.as_str()),
         Event::Disconnect(_, d) => (true, d.reason.as_str()),
@@ -92,12 +93,12 @@ fn outcome(event: &Event) -> Option<(bool, &'static str)> {
 
 fn extras(w: &mut Writer<'_>, event: &Event) {
     match event {
-        Event::Connect(_, c) => connect(w, c),
+        Event::Connect(client, c) => connect(w, client, c),
         Event::AuthnFail(_, _, method) => w.text("method", method),
         Event::PeernameReject(_, r) => {
-            w.text("detail", &r.detail);
+            w.maybe("detail", r.detail.as_deref());
             if let Some(hop) = r.hop {
-                w.text("hop", &endpoint(hop));
+                w.text("hop", &hop.to_string());
             }
             if let Some((class, bytes)) = &r.first_bytes {
                 w.key("first_bytes");
@@ -135,7 +136,7 @@ fn extras(w: &mut Writer<'_>, event: &Event) {
         }
         Event::Takeover(_, old_peer, old_socket) => {
             w.ip("old_peer_ip", *old_peer);
-            w.ip("old_socket_ip", Some(*old_socket));
+            w.ip("old_socket_ip", *old_socket);
         }
         Event::Kick(_, s) | Event::Ban(s) | Event::Unban(s) => sanction(w, s),
         Event::Admin(a) | Event::ConfigReload(a) => admin(w, a),
@@ -144,16 +145,21 @@ fn extras(w: &mut Writer<'_>, event: &Event) {
     }
 }
 
-fn connect(w: &mut Writer<'_>, c: &Connect) {
+fn connect(w: &mut Writer<'_>, client: &ClientFacts, c: &Connect) {
     w.maybe_flag("clean_start", c.clean_start);
     w.maybe_number("keepalive", c.keepalive.map(u64::from));
     w.maybe_flag("session_present", c.session_present);
     w.maybe("will_topic", c.will_topic.as_deref());
     w.maybe("rule", c.rule.as_deref());
     w.maybe("ban", c.ban.as_deref());
-    if let Some(info) = c.info.as_ref().filter(|i| !i.is_empty()) {
+    let Addresses::Peer(peer) = &client.addresses else {
+        return;
+    };
+    if let Some(info) = peer.info().filter(|i| !i.is_empty()) {
+        // Through a value, so that its strings are escaped as all others.
+        let value = serde_json::to_value(info).unwrap_or_default();
         w.key("info");
-        w.object(info);
+        w.value(&value);
     }
 }
 
@@ -172,22 +178,14 @@ fn sanction(w: &mut Writer<'_>, s: &Sanction) {
 fn admin(w: &mut Writer<'_>, a: &AdminCall) {
     w.actor(&a.actor);
     w.text("call", &a.call);
-    w.list("changed", a.changed.iter().map(String::as_str));
-    w.list("errors", a.errors.iter().map(String::as_str));
+    w.list("changed", &a.changed);
+    w.list("errors", &a.errors);
 }
 
 /// Microseconds since 1970; 0 before that.
 pub(super) fn micros(t: SystemTime) -> u64 {
     t.duration_since(UNIX_EPOCH)
         .map_or(0, |d| u64::try_from(d.as_micros()).unwrap_or(u64::MAX))
-}
-
-/// `ip:port`, `[v6]:port` or `unix`.
-fn endpoint(e: Endpoint) -> String {
-    match e {
-        Endpoint::Ip(ip, port) => std::net::SocketAddr::new(ip.to_canonical(), port).to_string(),
-        Endpoint::Unix => "unix".to_owned(),
-    }
 }
 
 /// Lower-case hex.
@@ -267,14 +265,14 @@ impl Writer<'_> {
         }
     }
 
-    fn list<'s>(&mut self, name: &str, values: impl Iterator<Item = &'s str>) {
+    fn list<S: AsRef<str>>(&mut self, name: &str, values: impl IntoIterator<Item = S>) {
         self.key(name);
         self.out.push(b'[');
-        for (i, v) in values.enumerate() {
+        for (i, v) in values.into_iter().enumerate() {
             if i > 0 {
                 self.out.push(b',');
             }
-            escape(self.out, v);
+            escape(self.out, v.as_ref());
         }
         self.out.push(b']');
     }
@@ -286,79 +284,100 @@ impl Writer<'_> {
         self.out.push(b'"');
     }
 
-    fn ip(&mut self, name: &str, value: Option<Endpoint>) {
+    fn ip(&mut self, name: &str, value: Addr) {
         self.key(name);
-        let _ = match value {
-            Some(Endpoint::Ip(ip, _)) => write!(self.out, "\"{}\"", ip.to_canonical()),
-            Some(Endpoint::Unix) => write!(self.out, "\"unix\""),
-            None => write!(self.out, "null"),
-        };
+        let _ = write!(self.out, "\"{}\"", value.host_text());
     }
 
-    fn ip_and_port(&mut self, ip: &str, port: &str, value: Option<Endpoint>) {
-        self.ip(ip, value);
-        self.key(port);
-        let _ = match value {
-            Some(Endpoint::Ip(_, p)) => write!(self.out, "{p}"),
-            Some(Endpoint::Unix) => write!(self.out, "0"),
-            None => write!(self.out, "null"),
-        };
+    fn null(&mut self, name: &str) {
+        self.key(name);
+        self.out.extend_from_slice(b"null");
     }
 
     /// The block of keys that every record about a client has, in the order patterns rely on.
     fn client(&mut self, c: &ClientFacts, node: &str) {
-        let a = &c.addresses;
-        self.text_or_null("kind", a.kind);
-        self.ip_and_port("peer_ip", "peer_port", a.peer);
-        self.ip_and_port("socket_ip", "socket_port", Some(a.socket));
-        self.text_or_null("via", a.via);
-        if !a.chain.is_empty() {
-            self.list("chain", a.chain.iter().map(String::as_str));
-        }
-        self.maybe("claimed", a.claimed.as_deref());
-        if !a.warnings.is_empty() {
-            self.list("warnings", a.warnings.iter().copied());
+        match &c.addresses {
+            Addresses::Peer(peer) => self.peer(peer),
+            Addresses::Refused(socket) => {
+                for name in ["kind", "peer_ip", "peer_port"] {
+                    self.null(name);
+                }
+                self.ip("socket_ip", *socket);
+                self.number("socket_port", u64::from(socket.port()));
+                self.null("via");
+            }
         }
         self.text("listener", &c.listener);
         self.text("node", node);
         self.text_or_null("clientid", c.clientid.as_deref());
         self.text_or_null("username", c.username.as_deref());
         self.text_or_null("proto", c.proto);
-        self.tls(c.tls.as_deref());
-    }
-
-    fn tls(&mut self, tls: Option<&TlsFacts>) {
         self.key("tls");
         self.out.push(b'{');
-        let none = TlsFacts::default();
-        let t = tls.unwrap_or(&none);
-        self.text(
-            "by",
-            match t.by {
-                TlsBy::None => "none",
-                TlsBy::Broker => "broker",
-                TlsBy::Proxy => "proxy",
-            },
-        );
+        match (&c.tls, &c.addresses) {
+            (Some(own), _) => self.own_tls(own),
+            (None, Addresses::Peer(peer)) => self.proxy_tls(peer),
+            (None, Addresses::Refused(_)) => self.text("by", "none"),
+        }
+        self.out.push(b'}');
+    }
+
+    fn peer(&mut self, p: &Peer) {
+        let (peername, socket) = (p.peername().addr(), p.socket());
+        self.text("kind", p.kind().as_str());
+        self.ip("peer_ip", peername);
+        self.number("peer_port", u64::from(peername.port()));
+        self.ip("socket_ip", socket);
+        self.number("socket_port", u64::from(socket.port()));
+        self.text("via", p.source().as_str());
+        if !p.chain().is_empty() {
+            self.list("chain", p.chain().iter().map(ToString::to_string));
+        }
+        if let Some(claimed) = p.claimed() {
+            self.text("claimed", &claimed.to_string());
+        }
+        if !p.warnings().is_empty() {
+            self.list("warnings", p.warnings().iter().map(peer::Warning::as_str));
+        }
+    }
+
+    fn own_tls(&mut self, t: &TlsFacts) {
+        self.text("by", "broker");
         self.maybe("version", t.version.as_deref());
         self.maybe("cipher", t.cipher.as_deref());
         self.maybe("sni", t.sni.as_deref());
         self.maybe("cn", t.cn.as_deref());
         if !t.san.is_empty() {
-            self.list("san", t.san.iter().map(String::as_str));
+            self.list("san", &t.san);
         }
         self.maybe("cert_sha256", t.cert_sha256.as_deref());
-        self.out.push(b'}');
+    }
+
+    /// What a trusted proxy told of the TLS it ended; a name only if it verified the certificate.
+    fn proxy_tls(&mut self, p: &Peer) {
+        let info = p.info();
+        let Some(ssl) = info.and_then(|i| i.ssl.as_deref()).filter(|s| s.client_tls) else {
+            self.text("by", "none");
+            return;
+        };
+        self.text("by", "proxy");
+        self.maybe("version", ssl.version.as_deref());
+        self.maybe("cipher", ssl.cipher.as_deref());
+        self.maybe("sni", info.and_then(|i| i.authority.as_deref()));
+        self.maybe("cn", ssl.cn.as_deref().filter(|_| ssl.verified));
     }
 
     fn actor(&mut self, actor: &Actor) {
         self.key("actor");
         self.out.push(b'{');
         match actor {
-            Actor::Uid(uid) => self.number("uid", u64::from(*uid)),
+            Actor::Uid(uid) => {
+                self.number("uid", u64::from(*uid));
+                self.ip("peer_ip", Addr::UNIX);
+            }
             Actor::Token { name, peer_ip } => {
                 self.text("token", name);
-                self.ip("peer_ip", Some(Endpoint::Ip(*peer_ip, 0)));
+                self.ip("peer_ip", Addr::new(*peer_ip, 0));
             }
             Actor::Signal(name) => self.text("signal", name),
         }

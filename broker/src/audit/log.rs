@@ -3,7 +3,7 @@
 //! A record costs its caller one small allocation and one short lock, never a system call unless the
 //! writer is asleep. Not here: the thread at the other end (`writer`).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -161,18 +161,18 @@ pub struct Stats {
 }
 
 /// The audit log. Clone it freely; the thread ends, with everything written, when the last is gone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct AuditLog(Arc<Owner>);
 
 /// Joins the writer on drop.
-#[derive(Debug)]
 struct Owner {
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// The file written now.
+    path: Mutex<Option<PathBuf>>,
 }
 
 /// What callers and writer share.
-#[derive(Debug)]
 pub(super) struct Shared {
     queue: Mutex<Queue>,
     wake: Condvar,
@@ -184,7 +184,6 @@ pub(super) struct Shared {
     pub(super) head: Mutex<Option<ChainHead>>,
 }
 
-#[derive(Debug)]
 struct Queue {
     entries: Vec<Entry>,
     capacity: usize,
@@ -225,17 +224,17 @@ impl Lost {
 }
 
 /// What the writer is asked to do beside writing.
-#[derive(Debug)]
 pub(super) enum Command {
     Reopen,
     Settings(Box<Settings>),
+    /// Write there from now on; `None` = in memory only.
+    Sink(Option<Box<dyn Sink>>),
     /// Write and fsync everything, then answer.
     Flush(SyncSender<()>),
     Stop,
 }
 
 /// What the writer takes at once.
-#[derive(Debug)]
 pub(super) struct Work {
     pub(super) entries: Vec<Entry>,
     pub(super) lost: Option<Lost>,
@@ -247,16 +246,19 @@ pub(super) struct Work {
 /// How long the writer lets records gather, so that callers seldom have to wake it.
 const GATHER: Duration = Duration::from_millis(10);
 
+impl std::fmt::Debug for AuditLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("AuditLog").field(&self.0.path).finish()
+    }
+}
+
 impl AuditLog {
     /// Opens the file (0640, created with its directory if missing) and starts the writer.
     ///
     /// # Errors
     /// The file cannot be opened or is written by another process.
     pub fn open(settings: Settings) -> Result<Self, OpenError> {
-        let sink: Option<Box<dyn Sink>> = match &settings.path {
-            Some(path) => Some(Box::new(FileSink::open(path)?)),
-            None => None,
-        };
+        let sink = open_sink(settings.path.as_deref())?;
         Self::start(settings, sink)
     }
 
@@ -284,6 +286,7 @@ impl AuditLog {
             failing: AtomicBool::new(false),
             head: Mutex::new(None),
         });
+        let path = Mutex::new(settings.path.clone());
         let writer = Writer::new(Arc::clone(&shared), settings, sink, last.hash);
         let thread = std::thread::Builder::new()
             .name("audit".to_owned())
@@ -292,6 +295,7 @@ impl AuditLog {
         Ok(Self(Arc::new(Owner {
             shared,
             thread: Mutex::new(Some(thread)),
+            path,
         })))
     }
 
@@ -308,10 +312,20 @@ impl AuditLog {
         }
     }
 
-    /// Takes new settings; `queue`, `hash_chain`, `path` and `node` need a restart and stay as they are.
-    pub fn reconfigure(&self, settings: Settings) {
+    /// Takes new settings; `queue`, `hash_chain` and `node` need a restart and stay as they are.
+    ///
+    /// # Errors
+    /// A new `path` cannot be opened; then nothing is changed.
+    pub fn reconfigure(&self, settings: Settings) -> Result<(), OpenError> {
+        let mut path = self.0.path.lock().unwrap_or_else(PoisonError::into_inner);
+        if *path != settings.path {
+            let sink = open_sink(settings.path.as_deref())?;
+            path.clone_from(&settings.path);
+            self.0.shared.command(Command::Sink(sink));
+        }
         self.0.shared.filter.store(settings.events.0, Ordering::Relaxed);
         self.0.shared.command(Command::Settings(Box::new(settings)));
+        Ok(())
     }
 
     /// Closes and opens the file again (signal USR1, after an outside rotation).
@@ -362,6 +376,13 @@ impl AuditLog {
     pub fn subscribe(&self, after: Option<u64>) -> Subscription {
         self.0.shared.ring.subscribe(after)
     }
+}
+
+fn open_sink(path: Option<&Path>) -> Result<Option<Box<dyn Sink>>, OpenError> {
+    Ok(match path {
+        Some(path) => Some(Box::new(FileSink::open(path)?)),
+        None => None,
+    })
 }
 
 impl Drop for Owner {

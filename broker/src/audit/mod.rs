@@ -19,8 +19,7 @@ mod tests;
 
 pub use event::{
     AclDeny, Actor, Addresses, AdminCall, AuthnReason, ClientFacts, Connect, ConnectReason, DenyAction,
-    DenyReason, Disconnect, DisconnectReason, Endpoint, Event, EventKind, PeernameReject, Sanction, TlsBy,
-    TlsFacts,
+    DenyReason, Disconnect, DisconnectReason, Event, EventKind, PeernameReject, Sanction, TlsFacts,
 };
 pub use log::{AuditLog, ChainHead, EventFilter, OpenError, Settings, Stats};
 pub use ring::{Batch, Record, Subscription};

@@ -1,24 +1,15 @@
 //! Tests of the audit log: order of keys, escaping, gaps, coalescing, rotation, the chain.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Arc;
+
+use peer::{PeerBuilder, Source};
 
 use super::*;
 
 fn facts() -> ClientFacts {
-    let mut c = ClientFacts::new(
-        Arc::new(Addresses {
-            kind: Some("client"),
-            peer: Some(Endpoint::Ip(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9)), 61177)),
-            socket: Endpoint::Ip(IpAddr::V4(Ipv4Addr::new(172, 16, 0, 116)), 39826),
-            via: Some("proxy_v1"),
-            chain: vec!["172.16.0.116:39826".to_owned()],
-            claimed: None,
-            warnings: Vec::new(),
-        }),
-        "tcp_lb".into(),
-    );
+    let peer = PeerBuilder::new("203.0.113.9:61177").behind("172.16.0.116:39826", Source::ProxyV1);
+    let mut c = ClientFacts::new(Arc::new(peer.build()), "tcp_lb".into());
     c.clientid = Some("cam-3".into());
     c.username = Some("root".into());
     c.proto = Some("mqtt5");

@@ -394,6 +394,12 @@ impl Writer {
                     self.settings.rotate_keep = new.rotate_keep;
                     self.settings.fsync = new.fsync;
                 }
+                Command::Sink(sink) => {
+                    self.sync(true);
+                    self.sink = sink;
+                    // A chain goes on in the new file.
+                    self.fresh = self.buf.chain.is_some();
+                }
                 Command::Flush(done) => {
                     self.sync(true);
                     // The one who asked may have gone.
