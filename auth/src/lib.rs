@@ -8,6 +8,7 @@
 #![deny(clippy::indexing_slicing, clippy::unwrap_used)]
 #![cfg_attr(test, allow(clippy::indexing_slicing, clippy::unwrap_used))]
 
+pub mod credentials;
 mod decision;
 mod diagnostic;
 mod index;
@@ -19,6 +20,7 @@ mod policy;
 mod prefix_map;
 pub mod raw;
 mod rule;
+pub mod scram;
 mod shown;
 mod subject;
 
