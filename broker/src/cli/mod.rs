@@ -1,6 +1,9 @@
 //! The command line: one binary, a file for each subcommand. What a subcommand does lives in its own room; here are
 //! only its arguments, its way to it, and the exit codes.
 
+pub mod config;
+mod run;
+
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -46,6 +49,10 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the broker
+    Run(run::Command),
+    /// Check, show and write configurations
+    Config(config::Command),
     /// Print the version
     Version,
     /// Print a completion script for a shell
@@ -64,6 +71,8 @@ pub fn command() -> clap::Command {
 pub fn main() -> ExitCode {
     // clap prints help to stdout with 0 and errors to stderr with 2: both are ours too.
     match Cli::parse().command {
+        Command::Run(command) => command.run(),
+        Command::Config(command) => command.run(),
         Command::Version => {
             println!("broker {}", env!("CARGO_PKG_VERSION"));
             Exit::Done.into()

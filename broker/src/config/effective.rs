@@ -2,6 +2,7 @@
 //! turned into the checked types. What does not live here: reading (`raw`) and judging (`check`).
 
 use std::path::Path;
+use std::sync::Arc;
 
 use toml::{Table, Value};
 
@@ -10,7 +11,7 @@ use super::listener::Transport;
 use super::types::Config;
 
 /// The keys of a listener that only a WebSocket upgrade gives a meaning.
-const HEADER_KEYS: &[&str] = &[
+pub(super) const HEADER_KEYS: &[&str] = &[
     "address_header",
     "address_header_kind",
     "port_header",
@@ -24,26 +25,6 @@ const HEADER_KEYS: &[&str] = &[
     "header_max_elements",
     "upgrade_max_bytes",
     "upgrade_max_lines",
-];
-
-/// The keys of a listener that are about the transport, not about who the client is; `peername` has all others.
-const SOCKET_KEYS: &[&str] = &[
-    "name",
-    "transport",
-    "bind",
-    "enabled",
-    "backlog",
-    "max_connections",
-    "max_connections_proxy",
-    "max_pending",
-    "login_timeout",
-    "allow_anonymous",
-    "username_from",
-    "upgrade_max_bytes",
-    "upgrade_max_lines",
-    "tls",
-    "websocket",
-    "mqtt",
 ];
 
 /// The name of this host, `localhost` if the system does not tell.
@@ -197,7 +178,54 @@ pub fn resolve(filled: &Table, base: &Path) -> Result<Config, toml::de::Error> {
     {
         store.insert("durability".to_owned(), Value::String("none".to_owned()));
     }
-    Value::Table(all).try_into()
+    let mut config: Config = Value::Table(all).try_into()?;
+    for listener in &mut config.listeners {
+        if let Some(Value::Table(table)) = filled.get("listeners").and_then(|l| l.get(&listener.name))
+            && let Some(policy) = policy(table, listener.transport, filled).policy
+        {
+            listener.policy = Arc::new(policy);
+        }
+    }
+    Ok(config)
+}
+
+/// What the address keys of a listener mean, and what is wrong with them (peername 3.4).
+pub fn policy(listener: &Table, transport: Transport, filled: &Table) -> peer::Checked {
+    let networks = filled.get("networks").and_then(Value::as_table);
+    let lookup = |name: &str| {
+        let texts = networks?.get(name)?.as_array()?.iter().filter_map(Value::as_str);
+        // A broken range of a network is reported there, not at each listener that names it.
+        Some(
+            texts
+                .filter(|text| peer::TrustSet::parse([text]).is_ok())
+                .map(ToOwned::to_owned)
+                .collect(),
+        )
+    };
+    let mut raw = peer::RawPolicy::default();
+    for (key, value) in listener
+        .iter()
+        .filter(|(key, _)| peer::KEYS.contains(&key.as_str()))
+    {
+        if let Some(value) = peer_value(value) {
+            raw.set(key, value);
+        }
+    }
+    raw.check(transport.into(), &lookup)
+}
+
+fn peer_value(value: &Value) -> Option<peer::Value> {
+    match value {
+        Value::Boolean(on) => Some(peer::Value::Bool(*on)),
+        Value::Integer(n) => Some(peer::Value::Int(*n)),
+        Value::String(text) => Some(peer::Value::Str(text.clone())),
+        Value::Array(items) => items
+            .iter()
+            .map(peer_value)
+            .collect::<Option<_>>()
+            .map(peer::Value::List),
+        Value::Float(_) | Value::Datetime(_) | Value::Table(_) => None,
+    }
 }
 
 fn resolve_listener(name: String, mut table: Table, mqtt: &Table, anonymous: &Value) -> Table {
@@ -219,7 +247,7 @@ fn resolve_listener(name: String, mut table: Table, mqtt: &Table, anonymous: &Va
     let mut peername = Table::new();
     let moved: Vec<String> = table
         .keys()
-        .filter(|k| !SOCKET_KEYS.contains(&k.as_str()))
+        .filter(|k| peer::KEYS.contains(&k.as_str()))
         .cloned()
         .collect();
     for key in moved {

@@ -2,6 +2,7 @@
 //! are kept as written (`PeernameSettings`); `peer::Policy` is what they mean.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -93,12 +94,30 @@ pub struct ListenerConfig {
     pub upgrade_max_lines: usize,
     /// Who the client is: the keys of peername 3.1.
     pub peername: PeernameSettings,
+    /// What those keys mean.
+    #[serde(skip, default = "nobody_believed")]
+    pub policy: Arc<peer::Policy>,
     /// `[listeners.NAME.tls]`; set on tls and wss.
     pub tls: Option<TlsConfig>,
     /// `[listeners.NAME.websocket]`; set on ws and wss.
     pub websocket: Option<WebSocketConfig>,
     /// `[mqtt]` with `[listeners.NAME.mqtt]` on top.
     pub mqtt: MqttSettings,
+}
+
+fn nobody_believed() -> Arc<peer::Policy> {
+    Arc::new(peer::Policy::defaults(peer::Transport::Tcp))
+}
+
+impl From<Transport> for peer::Transport {
+    fn from(transport: Transport) -> Self {
+        match transport {
+            Transport::Tcp => Self::Tcp,
+            Transport::Tls => Self::Tls,
+            Transport::Ws => Self::Ws,
+            Transport::Wss => Self::Wss,
+        }
+    }
 }
 
 /// The keys of peername 3.1 as written: enumerated values as text, ranges with their `@name`s.

@@ -9,6 +9,7 @@ mod tree;
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
+pub(super) use self::sections::LEVELS;
 pub use self::tree::{Branch, Node, find, tree};
 
 /// What values a key takes.
@@ -173,4 +174,11 @@ pub fn all() -> &'static [Key] {
         keys
     });
     &ALL
+}
+
+/// Whether the key at a path is a table of names that users choose (`log.filters`).
+pub fn is_map(path: &[String]) -> bool {
+    find(path).is_some_and(|key| {
+        matches!(key.kind, Kind::TextMap | Kind::LevelMap) && key.path.split('.').count() == path.len()
+    })
 }
