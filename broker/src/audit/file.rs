@@ -35,7 +35,7 @@ impl RawFile for File {
 
 /// Appends to a file so that it only ever holds whole lines.
 pub(super) struct Appender<F> {
-    file: F,
+    pub(super) file: F,
     len: u64,
     /// A failed write left bytes behind that could not be cut off yet.
     torn: bool,

@@ -441,13 +441,13 @@ impl Shared {
     }
 
     /// Waits for work, at most `timeout`, lets records gather for a moment and takes all of them.
-    /// `own` is told whether records were lost and says how many numbers the writer needs for records
+    /// `own` is told whether records were lost and what is asked, and says how many numbers the writer needs for records
     /// of its own; they follow those of the entries, so that numbers rise through the file.
     pub(super) fn take(
         &self,
         spare: Vec<Entry>,
         timeout: Option<Duration>,
-        own: impl FnOnce(bool) -> u64,
+        own: impl FnOnce(bool, &[Command]) -> u64,
     ) -> Work {
         let mut q = self.lock();
         if q.entries.is_empty() && q.commands.is_empty() {
@@ -471,7 +471,7 @@ impl Shared {
                 .0;
         }
         let own_seq = q.next_seq;
-        q.next_seq += own(q.lost.is_some());
+        q.next_seq += own(q.lost.is_some(), &q.commands);
         Work {
             entries: std::mem::replace(&mut q.entries, spare),
             lost: q.lost.take(),

@@ -8,10 +8,12 @@
 mod chain;
 mod coalesce;
 mod event;
+pub mod export;
 mod file;
 mod format;
 mod log;
 mod ring;
+pub mod verify;
 mod writer;
 
 #[cfg(test)]

@@ -142,18 +142,24 @@ impl Writer {
             self.timeout()
         };
         let shared = Arc::clone(&self.shared);
-        let mut work = shared.take(spare, timeout, |lost| {
+        let mut work = shared.take(spare, timeout, |lost, commands| {
             let now = Instant::now();
+            // Another file begins with a checkpoint.
+            let other = commands
+                .iter()
+                .any(|c| matches!(c, Command::Reopen | Command::Sink(_)));
+            self.fresh |= other && self.buf.chain.is_some();
             own.summaries = self.coalescer.due((!last).then_some(now));
             own.gap = lost || self.gap.is_some();
             own.checkpoint = self.buf.chain.is_some()
                 && (self.fresh || self.rotate || self.checkpoint_at.is_some_and(|at| at <= now));
             own.count()
         });
+        let ends = self.obey(std::mem::take(&mut work.commands));
         if !work.entries.is_empty() || own.count() > 0 {
             self.batch(&mut work, own);
         }
-        let stop = self.obey(work.commands);
+        let stop = self.finish(ends);
         self.sync(stop || last);
         (work.entries, stop)
     }
@@ -375,18 +381,19 @@ impl Writer {
         }
     }
 
-    /// Carries commands out; true = stop.
-    fn obey(&mut self, commands: Vec<Command>) -> bool {
-        let mut stop = false;
-        for c in commands {
+    /// Carries out what comes before the batch (another file, other settings); gives back the rest.
+    fn obey(&mut self, mut commands: Vec<Command>) -> Vec<Command> {
+        for c in commands.extract_if(.., |c| !matches!(c, Command::Flush(_) | Command::Stop)) {
             match c {
                 Command::Reopen => {
                     self.sync(true);
                     if let Some(Err(e)) = self.sink.as_mut().map(|s| s.reopen()) {
                         tracing::error!(target: "audit", error = %e, "audit log cannot be opened again; writing goes on in the old file");
-                    } else {
-                        self.fresh = self.buf.chain.is_some();
                     }
+                }
+                Command::Sink(sink) => {
+                    self.sync(true);
+                    self.sink = sink;
                 }
                 Command::Settings(new) => {
                     self.coalescer.set_window(new.coalesce);
@@ -394,18 +401,21 @@ impl Writer {
                     self.settings.rotate_keep = new.rotate_keep;
                     self.settings.fsync = new.fsync;
                 }
-                Command::Sink(sink) => {
-                    self.sync(true);
-                    self.sink = sink;
-                    // A chain goes on in the new file.
-                    self.fresh = self.buf.chain.is_some();
-                }
-                Command::Flush(done) => {
-                    self.sync(true);
-                    // The one who asked may have gone.
-                    let _ = done.send(());
-                }
-                Command::Stop => stop = true,
+                Command::Flush(_) | Command::Stop => {}
+            }
+        }
+        commands
+    }
+
+    /// Carries out what comes after the batch; true = stop.
+    fn finish(&mut self, commands: Vec<Command>) -> bool {
+        let mut stop = false;
+        for c in commands {
+            self.sync(true);
+            match c {
+                // The one who asked may have gone.
+                Command::Flush(done) => _ = done.send(()),
+                _ => stop = true,
             }
         }
         stop

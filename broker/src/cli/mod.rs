@@ -1,6 +1,7 @@
 //! The command line: one binary, a file for each subcommand. What a subcommand does lives in its own room; here are
 //! only its arguments, its way to it, and the exit codes.
 
+mod audit;
 pub mod config;
 mod run;
 
@@ -53,6 +54,8 @@ enum Command {
     Run(run::Command),
     /// Check, show and write configurations
     Config(config::Command),
+    /// Work on audit files
+    Audit(audit::Command),
     /// Print the version
     Version,
     /// Print a completion script for a shell
@@ -73,6 +76,7 @@ pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(command) => command.run(),
         Command::Config(command) => command.run(),
+        Command::Audit(command) => command.run(),
         Command::Version => {
             println!("broker {}", env!("CARGO_PKG_VERSION"));
             Exit::Done.into()
