@@ -26,8 +26,8 @@ macro_rules! codes {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl ::std::fmt::Display for $name {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
                 f.pad(self.as_str())
             }
         }
@@ -110,38 +110,38 @@ codes! {
 }
 
 codes! {
-    /// Something noteworthy about an accepted connection.
+    /// Something noteworthy about an accepted connection; in the order of the names, as they are listed.
     Warning {
-        /// A PROXY header of a socket that is not listed was consumed and not believed.
-        ProxyIgnored = "W_PROXY_IGNORED",
-        /// The header names no client address.
-        ProxyUnknown = "W_PROXY_UNKNOWN",
-        /// A listed proxy came without a header.
-        ProxyAbsent = "W_PROXY_ABSENT",
-        /// The destination of a v1 line has the other family.
-        V1DstFamily = "W_V1_DST_FAMILY",
-        /// The content of a TLV broke its rule and was dropped.
-        TlvContent = "W_TLV_CONTENT",
-        /// A TLV came twice; the first was kept.
-        TlvDup = "W_TLV_DUP",
-        /// pp2_cn_as_username, and there is no verified name.
-        Pp2CnUnusable = "W_PP2_CN_UNUSABLE",
+        /// Every element is a listed proxy.
+        AllTrusted = "W_ALL_TRUSTED",
         /// An address header of a hop that is not listed was not believed.
         HeaderIgnored = "W_HEADER_IGNORED",
         /// A listed hop sent no address header.
         HeaderMissing = "W_HEADER_MISSING",
-        /// The zone of a link-local address was cut off.
-        ZoneStripped = "W_ZONE_STRIPPED",
-        /// Every element is a listed proxy.
-        AllTrusted = "W_ALL_TRUSTED",
         /// The value at the result's place in the port header is no port.
         PortInvalid = "W_PORT_INVALID",
         /// Port header and address header have different lengths.
         PortMisaligned = "W_PORT_MISALIGNED",
-        /// The header could not be resolved; the last trusted address was kept.
-        Unresolvable = "W_UNRESOLVABLE",
+        /// pp2_cn_as_username, and there is no verified name.
+        Pp2CnUnusable = "W_PP2_CN_UNUSABLE",
+        /// A listed proxy came without a header.
+        ProxyAbsent = "W_PROXY_ABSENT",
+        /// A PROXY header of a socket that is not listed was consumed and not believed.
+        ProxyIgnored = "W_PROXY_IGNORED",
+        /// The header names no client address.
+        ProxyUnknown = "W_PROXY_UNKNOWN",
         /// The result is one of the listed proxies.
         ResultIsProxy = "W_RESULT_IS_PROXY",
+        /// The content of a TLV broke its rule and was dropped.
+        TlvContent = "W_TLV_CONTENT",
+        /// A TLV came twice; the first was kept.
+        TlvDup = "W_TLV_DUP",
+        /// The header could not be resolved; the last trusted address was kept.
+        Unresolvable = "W_UNRESOLVABLE",
+        /// The destination of a v1 line has the other family.
+        V1DstFamily = "W_V1_DST_FAMILY",
+        /// The zone of a link-local address was cut off.
+        ZoneStripped = "W_ZONE_STRIPPED",
     }
 }
 
@@ -285,6 +285,7 @@ impl Warnings {
     }
 
     /// Both sets together.
+    #[cfg(feature = "test-util")]
     #[must_use]
     pub(crate) fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)

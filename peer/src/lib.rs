@@ -6,13 +6,17 @@
 //!
 //! Not here: sockets, TLS, HTTP parsing (`listeners`); rules about addresses (`auth`).
 #![deny(clippy::indexing_slicing)]
-#![cfg_attr(not(test), expect(dead_code, reason = "the two stages land next"))]
 
 mod addr;
 mod code;
+mod explain;
+mod header;
 mod info;
+mod outcome;
 mod peer;
 mod policy;
+mod proxy;
+mod rate;
 mod steps;
 #[cfg(feature = "test-util")]
 mod testing;
@@ -21,7 +25,10 @@ mod trust;
 
 pub use addr::{Addr, AddrParseError, Class, HostText, canonical};
 pub use code::{Code, Detail, Level, LogContext, Warning, Warnings};
+pub use explain::{Explanation, Outcome, StepText};
+pub use header::resolve_headers;
 pub use info::{Info, RawTlvs, Ssl};
+pub use outcome::{Reject, resolve_socket};
 pub use peer::{
     ClaimedAddr, Command, Family, HeaderUse, Hop, Kind, Link, Peer, ProxyUse, Source, Strategy, TrustedPeer,
 };
@@ -29,6 +36,8 @@ pub use policy::{
     Checked, ConfigCode, HeaderKind, KEYS, Policy, Problem, ProxyMode, ProxyVersions, RawPolicy, Transport,
     Value,
 };
+pub use proxy::{End, FirstBytes, ProxyStage, Signature, Verdict, after_tls, signature, sniff};
+pub use rate::{Bucket, Rate, RateKey, RateTable};
 pub use steps::{ElementFound, ElementRule, HeaderFound, PortFound, Step};
 #[cfg(feature = "test-util")]
 pub use testing::PeerBuilder;
