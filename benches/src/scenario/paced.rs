@@ -44,7 +44,7 @@ pub fn run(run: &Run, pace: Pace) -> io::Result<Report> {
     let mut measured = (0.0, None);
     let drained = last + 500_000_000;
     loop {
-        let now = world.now();
+        let (now, clock) = (world.now(), Instant::now());
         if meter.is_none() && now >= counted_from {
             meter = Some((Meter::start(run.pid), sent));
         }
@@ -60,7 +60,6 @@ pub fn run(run: &Run, pace: Pace) -> io::Result<Report> {
             world.flush(pubs[pair]);
             sent += 1;
         }
-        let clock = Instant::now();
         world.turn(Some(Duration::ZERO), |_, _, packet| match packet {
             Packet::Publish { payload, .. } => {
                 received += 1;
