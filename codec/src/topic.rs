@@ -153,7 +153,8 @@ fn check_text(text: &str) -> Result<(), TopicError> {
 }
 
 fn check_levels(text: &str, max_levels: usize) -> Result<(), TopicError> {
-    if max_levels < text.len() && levels(text) > max_levels {
+    // A text of n bytes has at most n + 1 levels.
+    if max_levels <= text.len() && levels(text) > max_levels {
         Err(TopicError::TooManyLevels)
     } else {
         Ok(())
@@ -194,13 +195,22 @@ pub fn matches(filter: &str, topic: &str) -> bool {
     names.next().is_none()
 }
 
+/// The same filter in the form that compares level by level. No topic is empty: so `#` and `+/#` match the same, and
+/// `/#`, whose parent would be the empty topic, the same as `/+/#`.
+fn plain(filter: &str) -> &str {
+    match filter {
+        "+/#" => "#",
+        "/#" => "/+/#",
+        other => other,
+    }
+}
+
 /// Whether every topic that matches `inner` matches `outer` too. Both are valid filters without `$share`.
 pub fn covers(outer: &str, inner: &str) -> bool {
     if outer.starts_with(['+', '#']) && inner.starts_with('$') {
         return false;
     }
-    // "+/#" asks for one level and any more, as "#" does on the first level, where no topic is without one.
-    let outer = if outer == "+/#" { "#" } else { outer };
+    let (outer, inner) = (plain(outer), plain(inner));
     let mut inners = inner.split('/');
     for level in outer.split('/') {
         if level == "#" {
@@ -221,7 +231,7 @@ pub fn overlaps(a: &str, b: &str) -> bool {
     if (wild(a) && b.starts_with('$')) || (wild(b) && a.starts_with('$')) {
         return false;
     }
-    let (mut ours, mut theirs) = (a.split('/'), b.split('/'));
+    let (mut ours, mut theirs) = (plain(a).split('/'), plain(b).split('/'));
     loop {
         match (ours.next(), theirs.next()) {
             (Some("#"), _) | (_, Some("#")) | (None, None) => return true,

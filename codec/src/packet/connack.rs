@@ -110,8 +110,9 @@ pub(crate) fn decode(body: &[u8], version: Version) -> Result<ConnAck<'_>, Decod
     } else {
         ConnAck::new(ReasonCode::from_connect_return_code(code).ok_or(DecodeError::ReasonCode(code))?)
     };
-    // [MQTT-3.2.2-1], [MQTT-3.2.2-6].
+    // [MQTT-3.2.2-1], [MQTT-3.2.2-6]; MQTT 3.1 does not use the byte.
     connack.session_present = match flags {
+        _ if version == Version::V31 => false,
         0 => false,
         1 if !connack.reason.is_error() => true,
         _ => return Err(DecodeError::ConnAckFlags),

@@ -4,57 +4,7 @@
 use codec::frame::{self, Frame};
 use codec::{DecodeError, Packet, Version, decode};
 
-const MAX_PACKET_SIZE: u32 = 1 << 20;
-
-/// The vectors that role or policy decides, and which of them we accept.
-const ACCEPTED_BY_POLICY: &[&str] = &["PUBLISH fmt=1 non-utf8 payload"];
-
-struct Vector {
-    version: Version,
-    want: char,
-    bytes: Vec<u8>,
-    case: &'static str,
-}
-
-impl Vector {
-    fn accepted(&self) -> bool {
-        match self.want {
-            'A' => true,
-            'R' => false,
-            _ => ACCEPTED_BY_POLICY.contains(&self.case),
-        }
-    }
-}
-
-fn vectors() -> Vec<Vector> {
-    let lines = include_str!("data/vectors.txt")
-        .lines()
-        .filter(|line| !line.starts_with('#'));
-    lines.map(vector).collect()
-}
-
-fn vector(line: &'static str) -> Vector {
-    let mut parts = line.splitn(4, ' ');
-    let mut part = || parts.next().unwrap_or_else(|| panic!("four columns: {line}"));
-    let version = match part() {
-        "3" => Version::V31,
-        "4" => Version::V311,
-        "5" => Version::V5,
-        other => panic!("version {other}"),
-    };
-    let want = part().chars().next().expect("a letter");
-    let hex = part();
-    let bytes = (0..hex.len())
-        .step_by(2)
-        .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex"))
-        .collect();
-    Vector {
-        version,
-        want,
-        bytes,
-        case: part(),
-    }
-}
+use crate::support::{MAX_PACKET_SIZE, Vector, vectors};
 
 /// Framing and decoding of a buffer that should hold one packet; `None` asks for more.
 fn whole(bytes: &[u8], version: Version) -> Result<Option<Packet<'_>>, DecodeError> {
