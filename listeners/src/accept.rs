@@ -342,7 +342,6 @@ fn arrived(
         cause: &cause,
         http_status: None,
         class: None,
-        same_address: false,
         lasted: Duration::ZERO,
     };
     log::refusal(&shared.log, &refusal, "", at);

@@ -3,7 +3,7 @@
 
 use crate::limits::Held;
 use crate::ws::UpgradeFault;
-use peer::{Addr, Code, Detail};
+use peer::{Addr, Code, Detail, FirstBytes};
 use std::fmt;
 use std::io;
 use std::time::Duration;
@@ -215,9 +215,7 @@ pub struct Refusal<'a> {
     /// The HTTP status it was answered with.
     pub http_status: Option<u16>,
     /// Class of the first bytes after the PROXY header, or of the first bytes (peername 5.6).
-    pub class: Option<&'static str>,
-    /// A PROXY header whose source is the socket's own address (peername 11.1).
-    pub same_address: bool,
+    pub class: Option<FirstBytes>,
     /// How long it lasted.
     pub lasted: Duration,
 }

@@ -5,14 +5,14 @@
 //! without reading a byte, [`handshake`] turns one into a [`Connection`]. What does not live here:
 //! the rules about addresses (`peer`), MQTT, bans, rates and audit (`broker`, behind [`Handler`]).
 
-#![expect(dead_code, reason = "the handshake lands next")]
-
 mod accept;
 mod error;
+mod handshake;
 mod limits;
 mod log;
 mod outbuf;
 
+mod proxy;
 mod socket;
 mod spec;
 mod tls;
@@ -21,6 +21,7 @@ mod ws;
 
 pub use accept::{Accepted, BoundListener, Listener, accept_loop, bind, bind_inherited};
 pub use error::{Admit, Cause, Denied, Fault, HandshakeError, Refusal, Stage};
+pub use handshake::handshake;
 pub use limits::{Held, Slot};
 pub use outbuf::{OutBuf, SHARE_MIN};
 pub use socket::StdSocket;
@@ -31,7 +32,7 @@ pub use tls::{
 pub use transport::{DetachedTransport, Flushed, Transport};
 pub use ws::{UpgradeFault, WsFault};
 
-use peer::{Addr, Kind, Peer, Source};
+use peer::{Addr, FirstBytes, Kind, Peer, Source};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -109,5 +110,5 @@ pub struct Connection {
     /// until then.
     pub slot: Slot,
     /// Class of the first MQTT bytes at hand, for the log and the doctor (peername 5.6).
-    pub class: Option<&'static str>,
+    pub class: Option<FirstBytes>,
 }

@@ -2,12 +2,29 @@
 //! or WebSocket.
 
 use bytes::BufMut;
+use std::cell::RefCell;
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::pin;
 use std::task::{Context, Poll};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpStream, UnixStream};
+
+/// Bytes of one read during a handshake: a length field never makes us allocate more than this
+/// beyond what has arrived (peername 12).
+pub(crate) const CHUNK: usize = 4096;
+
+thread_local! {
+    static CHUNK_BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Lends the thread's read buffer, emptied.
+pub(crate) fn with_chunk<R>(use_it: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+    CHUNK_BUFFER.with_borrow_mut(|chunk| {
+        chunk.clear();
+        use_it(chunk)
+    })
+}
 
 /// An accepted socket that no runtime knows yet (non-blocking, close-on-exec).
 #[derive(Debug)]
@@ -104,9 +121,13 @@ impl Socket {
         }
     }
 
-    /// Appends at most `max` bytes; 0 is the end.
-    pub(crate) async fn read(&mut self, buf: &mut Vec<u8>, max: usize) -> io::Result<usize> {
-        std::future::poll_fn(|cx| self.poll_read(cx, buf, max)).await
+    /// Waits for bytes and shows them to `take`; none is the end. A waiting connection holds no
+    /// buffer: the bytes stand in one of the thread's.
+    pub(crate) async fn read_with<R>(&mut self, mut take: impl FnMut(&[u8]) -> R) -> io::Result<R> {
+        std::future::poll_fn(|cx| {
+            with_chunk(|chunk| self.poll_read(cx, chunk, CHUNK).map_ok(|_| take(chunk)))
+        })
+        .await
     }
 
     /// Writes all of it.

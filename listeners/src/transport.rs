@@ -3,7 +3,7 @@
 //! connection came to be (`handshake`), MQTT (`broker`).
 
 use crate::outbuf::OutBuf;
-use crate::socket::{Socket, StdSocket};
+use crate::socket::{CHUNK, Socket, StdSocket, with_chunk};
 use crate::tls::layer::{TlsLayer, cipher_size, invalid};
 use crate::ws::{Control, WsFault, WsLayer};
 use std::cell::RefCell;
@@ -58,19 +58,50 @@ thread_local! {
 }
 
 impl Transport {
-    pub(crate) fn new(
-        socket: Socket,
-        tls: Option<Box<TlsLayer>>,
-        ws: Option<Box<WsLayer>>,
-        prefix: Vec<u8>,
-    ) -> Self {
-        let prefix = (!prefix.is_empty()).then(|| prefix.into_boxed_slice());
-        Self {
+    /// `bytes` come before what the socket (or TLS) gives.
+    pub(crate) fn new(socket: Socket, tls: Option<Box<TlsLayer>>, bytes: Vec<u8>) -> Self {
+        let mut transport = Self {
             socket,
             tls,
-            ws,
-            prefix,
+            ws: None,
+            prefix: None,
+        };
+        transport.unread(bytes);
+        transport
+    }
+
+    /// Puts bytes that were read too far back in front.
+    pub(crate) fn unread(&mut self, bytes: Vec<u8>) {
+        debug_assert!(self.prefix.is_none(), "what was put back before is read first");
+        self.prefix = (!bytes.is_empty()).then(|| bytes.into_boxed_slice());
+    }
+
+    /// From here on the stream is frames, beginning with `bytes`.
+    pub(crate) fn start_websocket(&mut self, bytes: Vec<u8>) {
+        self.ws = Some(Box::default());
+        self.unread(bytes);
+    }
+
+    /// Waits for bytes and appends them; 0 is the end. Holds no buffer while it waits.
+    pub(crate) async fn read_some(&mut self, bytes: &mut Vec<u8>) -> io::Result<usize> {
+        std::future::poll_fn(|cx| {
+            with_chunk(|chunk| {
+                let read = ready!(self.poll_read(cx, chunk, CHUNK));
+                bytes.extend_from_slice(chunk);
+                Poll::Ready(read)
+            })
+        })
+        .await
+    }
+
+    /// Writes all of it.
+    pub(crate) async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut out = OutBuf::new();
+        out.buffer_mut().extend_from_slice(bytes);
+        while self.try_flush(&mut out)? == Flushed::Blocked {
+            std::future::poll_fn(|cx| self.poll_write_ready(cx)).await?;
         }
+        Ok(())
     }
 
     /// Appends plaintext MQTT bytes to `buf` and returns how many; `Ok(0)` is the end of the stream.
@@ -214,10 +245,7 @@ impl Transport {
     /// refusal).
     pub async fn finish(mut self, mut out: OutBuf) -> io::Result<()> {
         std::future::poll_fn(|cx| self.poll_close(cx, &mut out)).await?;
-        let mut sink = Vec::new();
-        while self.socket.read(&mut sink, 4096).await? > 0 {
-            sink.clear();
-        }
+        while !self.socket.read_with(<[u8]>::is_empty).await? {}
         Ok(())
     }
 

@@ -46,11 +46,11 @@ enum Stop {
 }
 
 impl TlsLayer {
-    /// A connection at the start of its handshake; `incoming` is what was read already.
-    pub(crate) fn new(config: Arc<ServerConfig>, incoming: Vec<u8>) -> Result<Self, rustls::Error> {
+    /// A connection at the start of its handshake.
+    pub(crate) fn new(config: Arc<ServerConfig>) -> Result<Self, rustls::Error> {
         Ok(Self {
             conn: UnbufferedServerConnection::new(config)?,
-            incoming,
+            incoming: Vec::new(),
             outgoing: Vec::new(),
             sent: 0,
             peer_closed: false,
@@ -87,12 +87,6 @@ impl TlsLayer {
             self.collect_alert();
         }
         done.map(|_| ())
-    }
-
-    /// Processes what was read before the handshake began.
-    pub(crate) fn process_kept(&mut self, plain: &mut Vec<u8>) -> Result<(), rustls::Error> {
-        let mut kept = std::mem::take(&mut self.incoming);
-        self.process(&mut kept, plain)
     }
 
     /// Encrypts `plain` into `cipher`, which is at least [`cipher_size`] of it; returns its length.
@@ -142,7 +136,7 @@ impl TlsLayer {
 
     /// Counts written ciphertext; memory goes when all of it is.
     pub(crate) fn sent(&mut self, n: usize) {
-        self.sent += n;
+        self.sent = self.sent.saturating_add(n);
         if self.sent >= self.outgoing.len() {
             self.outgoing = Vec::new();
             self.sent = 0;

@@ -2,6 +2,7 @@
 //! what a handshake tells about the client. What does not live here: records (`tls::layer`), the
 //! deadline (`handshake`).
 
+pub(crate) mod handshake;
 mod identity;
 pub(crate) mod layer;
 

@@ -357,3 +357,6 @@ impl Framer {
         self.has_head() || (self.left == 0 && !self.control.is_empty())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -221,3 +221,6 @@ impl<'b> Fields<'_, 'b> {
             .any(|t| t.eq_ignore_ascii_case(token.as_bytes()))
     }
 }
+
+#[cfg(test)]
+mod tests;
