@@ -1,13 +1,16 @@
 //! `broker config`: look at a configuration without a running broker, and write a first one.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
 use super::Exit;
 use crate::config::finding::{self, Finding};
-use crate::config::{Loaded, Sources, load};
+use crate::config::show::{Change, changes};
+use crate::config::{Loaded, LocalPaths, Sources, effective, files, init, load, schema};
 
 /// Where the configuration comes from; the same for every command that reads it.
 #[derive(Clone, Debug, Args)]
@@ -83,6 +86,25 @@ enum What {
         #[arg(default_value = "", hide_default_value = true)]
         prefix: String,
     },
+    /// Print what differs from the built-in defaults, or from another configuration file
+    Diff {
+        #[command(flatten)]
+        from: ConfigArgs,
+        /// The other file (with the conf.d beside it)
+        #[arg(long, value_name = "FILE")]
+        against: Option<PathBuf>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the JSON Schema of the file, for editors
+    Schema,
+    /// Write a commented configuration with every key
+    Init {
+        /// The file to write; - prints it
+        #[arg(default_value = "broker.toml")]
+        file: PathBuf,
+    },
 }
 
 impl Command {
@@ -90,6 +112,12 @@ impl Command {
     pub fn run(self) -> ExitCode {
         match self.what {
             What::Check { from, strict, json } => check(&from, strict, json),
+            What::Diff { from, against, json } => diff(&from, against, json),
+            What::Schema => {
+                println!("{:#}", schema::schema());
+                Exit::Done
+            }
+            What::Init { file } => init(&file),
             What::Show {
                 from,
                 origin,
@@ -103,7 +131,12 @@ impl Command {
 
 fn check(from: &ConfigArgs, strict: bool, json: bool) -> Exit {
     let findings = match load(&from.sources()) {
-        Ok(loaded) => loaded.warnings,
+        Ok(loaded) => {
+            let mut findings = loaded.warnings.clone();
+            findings.extend(files::check(&loaded));
+            finding::sort(&mut findings);
+            findings
+        }
         Err(refused) => refused.findings,
     };
     let (errors, warnings) = finding::count(&findings);
@@ -149,4 +182,73 @@ fn show(from: &ConfigArgs, origin: bool, json: bool, prefix: &str) -> Exit {
         print!("{}", values.file(prefix));
     }
     Exit::Done
+}
+
+fn diff(from: &ConfigArgs, against: Option<PathBuf>, json: bool) -> Exit {
+    let other = match against {
+        None => effective::fill(&toml::Table::new()),
+        Some(file) => match (ConfigArgs {
+            config: Some(file),
+            set: Vec::new(),
+        })
+        .load()
+        {
+            Ok(loaded) => loaded.values.filled.clone(),
+            Err(exit) => return exit,
+        },
+    };
+    let loaded = match from.load() {
+        Ok(loaded) => loaded,
+        Err(exit) => return exit,
+    };
+    let found = changes(&other, &loaded.values.filled);
+    if json {
+        println!(
+            "{}",
+            serde_json::Value::Array(found.iter().map(Change::to_json).collect())
+        );
+    } else {
+        for change in &found {
+            println!(
+                "{} ({})",
+                change.describe(),
+                loaded.values.origins.of(&change.path)
+            );
+        }
+    }
+    if found.is_empty() { Exit::Done } else { Exit::No }
+}
+
+fn init(file: &Path) -> Exit {
+    let local = (!rustix::process::geteuid().is_root()).then(LocalPaths::of_this_user);
+    let text = init::file(local.as_ref());
+    if file == Path::new("-") {
+        print!("{text}");
+        return Exit::Done;
+    }
+    let written = File::options()
+        .write(true)
+        .create_new(true)
+        .open(file)
+        .and_then(|mut f| f.write_all(text.as_bytes()));
+    match written {
+        Ok(()) => {
+            eprintln!(
+                "wrote {}; run it with: broker run --config {}",
+                file.display(),
+                file.display()
+            );
+            eprintln!("for completion in editors: broker config schema > broker.schema.json, beside it");
+            Exit::Done
+        }
+        Err(error) => {
+            let reason = if error.kind() == ErrorKind::AlreadyExists {
+                "it exists already, and is left as it is".to_owned()
+            } else {
+                finding::io_reason(&error)
+            };
+            eprintln!("error: cannot write {}: {reason}", file.display());
+            Exit::No
+        }
+    }
 }

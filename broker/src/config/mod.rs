@@ -4,13 +4,16 @@
 mod access;
 mod check;
 pub mod effective;
+pub mod files;
 pub mod finding;
+pub mod init;
 pub mod keys;
 pub mod listener;
 pub mod load;
 pub mod local;
 pub mod origin;
 pub mod raw;
+pub mod schema;
 pub mod show;
 pub mod suggest;
 pub mod text;

@@ -213,6 +213,13 @@ impl Change {
     }
 }
 
+impl Change {
+    /// As the API and `--json` show it.
+    pub fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({ "key": dotted(&self.path), "before": self.before, "after": self.after })
+    }
+}
+
 impl Loaded {
     /// What `broker run` says first in local mode; `None` otherwise.
     pub fn local_notice(&self, default_file: &str) -> Option<String> {
