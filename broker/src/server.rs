@@ -1,16 +1,232 @@
-//! Building the running broker from its configuration, in order. Nothing is served yet.
+//! Building the broker in order, running it, stopping it.
+//!
+//! What does not live here: what the parts do. The main thread becomes the control thread: signals and the
+//! administration run there, clients are served by the shards.
 
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::Duration;
 
+use listeners::BoundListener;
+use tokio::sync::watch;
+
+use crate::audit::{self, AuditLog, Event};
+use crate::authn::Authenticator;
+use crate::authn::password::Passwords;
 use crate::cli::Exit;
-use crate::config::Loaded;
+use crate::config::{Config, Loaded};
+use crate::gate::Gate;
+use crate::metrics::Metrics;
+use crate::node::{Node, Parts, Snapshot};
+use crate::shard::{self, end};
+use crate::{doors, rules};
 
-/// Serves until told to stop. `loaded` was found right.
-pub fn run(loaded: Loaded) -> ExitCode {
-    let Loaded { config, .. } = loaded;
-    eprintln!(
-        "error: this version cannot serve its {} listeners yet",
-        config.listeners.len()
-    );
-    Exit::No.into()
+/// Why the broker did not start; the text tells the operator what to change.
+#[derive(Debug)]
+pub enum StartError {
+    /// The configuration, or a file it names, is wrong.
+    Config(String),
+    /// The machine does not let us.
+    System(String),
+}
+
+impl std::fmt::Display for StartError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Config(text) | Self::System(text) => f.write_str(text),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// A running broker.
+pub struct Broker {
+    node: Arc<Node>,
+    listeners: Vec<Arc<listeners::Listener>>,
+    accepting: watch::Sender<bool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Broker {
+    /// Starts a broker: binds everything first, so that an address in use is told before anybody is served.
+    pub fn start(loaded: &Loaded) -> Result<Self, StartError> {
+        // A second broker in the process finds it installed already.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let config = &loaded.config;
+        let shards = match config.node.workers {
+            0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            workers => workers,
+        };
+        let bound = bind_all(config)?;
+        let metrics = Metrics::default();
+        let acl = rules::load(config).map_err(|acl| StartError::Config(auth::render(&acl.errors)))?;
+        let snapshot = Snapshot::new(1, loaded, Arc::new(acl), &metrics, shards);
+        let passwords = Passwords::read(&config.auth.password_file.path).map_err(StartError::Config)?;
+        let node = Node::new(Parts {
+            audit: open_audit(config)?,
+            snapshot,
+            metrics,
+            gate: Gate::default(),
+            authenticator: Authenticator {
+                passwords: Passwords::new(passwords, shards),
+            },
+            shards,
+        });
+        let threads = (0..shards)
+            .map(|index| start_shard(index, &node))
+            .collect::<Result<Vec<_>, _>>()?;
+        let (accepting, _) = watch::channel(true);
+        let mut broker = Self {
+            node,
+            listeners: Vec::new(),
+            accepting,
+            threads,
+        };
+        for (index, listener) in bound.into_iter().enumerate() {
+            broker.accept(listener, index % shards);
+        }
+        broker.node.audit.record(Event::Start(env!("CARGO_PKG_VERSION")));
+        Ok(broker)
+    }
+
+    /// What its shards share.
+    pub fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
+    /// Where its listeners really listen, by name.
+    pub fn local(&self, name: &str) -> Option<listeners::Bind> {
+        let listener = self.listeners.iter().find(|l| &*l.spec().name == name)?;
+        Some(listener.local().clone())
+    }
+
+    /// Its listeners.
+    pub fn listeners(&self) -> &[Arc<listeners::Listener>] {
+        &self.listeners
+    }
+
+    fn accept(&mut self, listener: BoundListener, shard: usize) {
+        self.listeners.push(Arc::clone(listener.shared()));
+        let node = Arc::clone(&self.node);
+        let mut accepting = self.accepting.subscribe();
+        self.node.inboxes[shard].run(move |_| {
+            tokio::spawn(async move {
+                let name = Arc::clone(&listener.shared().spec().name);
+                let closed = async move {
+                    // An error means that the broker is gone.
+                    let _ = accepting.wait_for(|&go_on| !go_on).await;
+                };
+                if let Err(error) = listeners::accept_loop(listener, node, closed).await {
+                    tracing::error!("listener {name}: stopped accepting: {error}");
+                }
+            });
+        });
+    }
+
+    /// Stops: no new connections, DISCONNECT 0x8B to everybody, the shards end, the audit log is written out.
+    pub fn stop(mut self) {
+        self.node.draining.store(true, Ordering::Relaxed);
+        self.accepting.send_replace(false);
+        let (done, waiting) = std::sync::mpsc::channel();
+        for inbox in &self.node.inboxes {
+            let done = done.clone();
+            inbox.run(move |shard| {
+                for who in shard.everybody() {
+                    shard.close(who, end::Cause::Shutdown);
+                }
+                // The receiver waits for as many answers as there are shards.
+                let _ = done.send(());
+            });
+        }
+        let grace = self.node.snapshot.load().config.node.shutdown_grace;
+        for _ in 0..self.node.inboxes.len() {
+            if waiting.recv_timeout(grace.max(Duration::from_secs(1))).is_err() {
+                break;
+            }
+        }
+        self.node.audit.record(Event::Stop);
+        self.node.stop();
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a shard has panicked");
+            }
+        }
+        self.node.audit.flush();
+    }
+}
+
+fn bind_all(config: &Config) -> Result<Vec<BoundListener>, StartError> {
+    let mut bound = Vec::new();
+    for listener in config.listeners.iter().filter(|l| l.enabled) {
+        let spec = doors::spec(listener, config).map_err(StartError::Config)?;
+        let what = |error: std::io::Error| {
+            StartError::System(format!(
+                "listeners.{}: cannot listen on {}: {error}",
+                listener.name, listener.bind
+            ))
+        };
+        bound.push(listeners::bind(spec).map_err(what)?);
+    }
+    Ok(bound)
+}
+
+fn open_audit(config: &Config) -> Result<AuditLog, StartError> {
+    let settings =
+        audit::Settings::from_config(&config.audit, &config.node.name).map_err(StartError::Config)?;
+    AuditLog::open(settings).map_err(|error| StartError::System(error.to_string()))
+}
+
+fn start_shard(index: usize, node: &Arc<Node>) -> Result<JoinHandle<()>, StartError> {
+    let node = Arc::clone(node);
+    let run = move || {
+        if let Err(error) = shard::run(index as u16, &node) {
+            tracing::error!("shard {index} did not start: {error}");
+        }
+    };
+    let thread = std::thread::Builder::new()
+        .name(format!("shard-{index}"))
+        .spawn(run);
+    thread.map_err(|error| StartError::System(format!("cannot start a thread: {error}")))
+}
+
+/// `broker run`: starts, serves until a signal says stop, stops.
+pub fn run(loaded: &Loaded) -> ExitCode {
+    // Logging that somebody else has started is good enough.
+    let _logging = crate::logging::init(&loaded.config.log);
+    let broker = match Broker::start(loaded) {
+        Ok(broker) => broker,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return match error {
+                StartError::Config(_) => Exit::InvalidConfig.into(),
+                StartError::System(_) => Exit::No.into(),
+            };
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start the control thread: {error}");
+            return Exit::No.into();
+        }
+    };
+    runtime.block_on(until_told_to_stop());
+    broker.stop();
+    Exit::Done.into()
+}
+
+async fn until_told_to_stop() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::error!("signals cannot be watched; stop the broker with SIGKILL");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
 }

@@ -66,6 +66,11 @@ impl OutBuf {
         }
     }
 
+    /// True if it has no heap memory, so that a buffer from a pool can take its place.
+    pub fn owns_nothing(&self) -> bool {
+        self.copied.capacity() == 0 && self.shared.is_empty()
+    }
+
     /// Bytes that are still to be written.
     pub fn len(&self) -> usize {
         self.copied.len() - self.head + self.shared_len

@@ -1,1 +1,8 @@
-//! Stub of the `authn` room; see ARCHITECTURE.md.
+//! Who a client is by its credentials: `auth.chain`, asked in order; each source accepts, rejects or ignores.
+//!
+//! What does not live here: hashes and their formats (`auth::credentials`), what a client may do (`auth::Policy`).
+
+pub mod chain;
+pub mod password;
+
+pub use chain::{Authenticator, Credentials, Failure, Verified};

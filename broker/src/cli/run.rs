@@ -23,7 +23,7 @@ impl Command {
                 if let Some(notice) = loaded.local_notice(raw::DEFAULT_FILE) {
                     eprintln!("{notice}");
                 }
-                crate::server::run(loaded)
+                crate::server::run(&loaded)
             }
             Err(refused) => {
                 eprint!("{}", finding::render(&refused.findings));

@@ -1,0 +1,91 @@
+//! Messages sent at QoS 1 and 2 and not yet acknowledged, in the order of their sending.
+//!
+//! What does not live here: packet identifiers' choice (`packet_id.rs`), waiting messages (`queue.rs`).
+
+use std::collections::VecDeque;
+
+use super::queue::Queued;
+
+/// How far the exchange has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// PUBLISH sent, PUBACK or PUBREC awaited.
+    Published,
+    /// PUBREL sent, PUBCOMP awaited; the message itself is the receiver's now.
+    Released,
+}
+
+/// One exchange.
+#[derive(Debug)]
+pub struct Inflight {
+    /// Its packet identifier, not 0.
+    pub packet_id: u16,
+    /// How far it is.
+    pub stage: Stage,
+    /// What was sent; `None` once released.
+    pub message: Option<Queued>,
+}
+
+/// All exchanges of a session.
+#[derive(Debug, Default)]
+pub struct Window {
+    list: VecDeque<Inflight>,
+}
+
+impl Window {
+    /// Number of exchanges.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// True without exchanges.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// True if the packet identifier is in use.
+    pub fn contains(&self, packet_id: u16) -> bool {
+        self.position(packet_id).is_some()
+    }
+
+    /// Opens an exchange.
+    pub fn open(&mut self, packet_id: u16, message: Queued) {
+        self.list.push_back(Inflight {
+            packet_id,
+            stage: Stage::Published,
+            message: Some(message),
+        });
+    }
+
+    /// Puts back an exchange that was known before a restart.
+    pub fn restore(&mut self, exchange: Inflight) {
+        self.list.push_back(exchange);
+    }
+
+    /// The exchange with this packet identifier.
+    pub fn get_mut(&mut self, packet_id: u16) -> Option<&mut Inflight> {
+        let at = self.position(packet_id)?;
+        self.list.get_mut(at)
+    }
+
+    /// Ends an exchange.
+    pub fn close(&mut self, packet_id: u16) -> Option<Inflight> {
+        let at = self.position(packet_id)?;
+        self.list.remove(at)
+    }
+
+    /// Every exchange, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &Inflight> {
+        self.list.iter()
+    }
+
+    /// Number of released exchanges (`awaiting_rel` of the peer's side is another thing).
+    pub fn released(&self) -> usize {
+        self.list.iter().filter(|x| x.stage == Stage::Released).count()
+    }
+
+    // Acknowledgements come in the order of sending, so the search ends at once as a rule.
+    fn position(&self, packet_id: u16) -> Option<usize> {
+        self.list.iter().position(|x| x.packet_id == packet_id)
+    }
+}

@@ -1,0 +1,103 @@
+//! A connection that is logged in, as its shard keeps it beside the session.
+//!
+//! What does not live here: what its packets mean (`packets.rs`), how it logged in (`login.rs`).
+
+use std::sync::Arc;
+use std::task::Waker;
+
+use listeners::{OutBuf, Slot, TlsInfo, Transport};
+use peer::Peer;
+
+use crate::metrics::Counters;
+use crate::node::ListenerRuntime;
+use crate::router::trie::SessionRef;
+
+/// Facts about the client that rules may ask for and that are rarely there.
+#[derive(Debug, Default)]
+pub struct Extras {
+    /// What our own TLS told.
+    pub tls: Option<Box<TlsInfo>>,
+    /// Subject alternative names of the client's certificate.
+    pub san: Vec<String>,
+    /// When a token's lifetime ends the connection, in ms since 1970.
+    pub until: Option<u64>,
+    /// Authentication method of MQTT 5, for re-authentication.
+    pub auth_method: Option<Box<str>>,
+}
+
+impl Extras {
+    /// Of a login.
+    pub fn new(tls: Option<Box<TlsInfo>>, until: Option<u64>, auth_method: Option<Box<str>>) -> Self {
+        let identity = tls.as_ref().and_then(|tls| tls.identity.as_ref());
+        let san = identity
+            .map(|i| i.san_dns.iter().chain(&i.san_uri).cloned().collect())
+            .unwrap_or_default();
+        Self {
+            tls,
+            san,
+            until,
+            auth_method,
+        }
+    }
+}
+
+/// One connection.
+#[derive(Debug)]
+pub struct Conn {
+    /// Distinguishes it from the session's earlier connections.
+    pub number: u64,
+    /// The socket and what wraps it.
+    pub transport: Transport,
+    /// Bytes to write.
+    pub out: OutBuf,
+    /// The begin of a packet that is not whole yet.
+    pub partial: Vec<u8>,
+    /// Wakes the task that serves it.
+    pub waker: Option<Waker>,
+    /// Who it is.
+    pub peer: Arc<Peer>,
+    /// Rarely known facts.
+    pub extras: Option<Box<Extras>>,
+    /// Where it came in.
+    pub listener: Arc<ListenerRuntime>,
+    /// This shard's counters of the listener.
+    pub counters: Arc<Counters>,
+    /// Its place among the limits; given back on drop.
+    pub slot: Slot,
+    /// Whether credentials were verified.
+    pub authenticated: bool,
+    /// Hash of the last publication that the rules allowed, with the rules' generation.
+    pub allowed_publish: u64,
+    /// When the last packet came, in ms since 1970.
+    pub last_packet: u64,
+    /// When it was accepted, in ms since 1970.
+    pub accepted_at: u64,
+    /// Bytes received.
+    pub received: u64,
+    /// Bytes sent.
+    pub sent: u64,
+    /// Stands in the shard's list of connections to flush.
+    pub dirty: bool,
+    /// The socket takes no more; the task waits until it does.
+    pub blocked: bool,
+    /// Full for so long that nobody waits for it any more.
+    pub lagging: bool,
+    /// How many full receivers this publisher waits for; it is not read meanwhile.
+    pub waits_for: u32,
+    /// Publishers that wait for this connection to drain.
+    pub waiting: Vec<SessionRef>,
+}
+
+impl Conn {
+    /// Wakes the task that serves it.
+    pub fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// What our own TLS told.
+    pub fn tls(&self) -> Option<&TlsInfo> {
+        self.extras.as_ref()?.tls.as_deref()
+    }
+}

@@ -1,0 +1,236 @@
+//! What each packet of a logged-in client does.
+//!
+//! What does not live here: subscriptions (`subscribe.rs`), delivery (`publish.rs`), the end (`end.rs`).
+
+use codec::{Ack, AckKind, Packet, Publish, ReasonCode, Version};
+
+use super::Shard;
+use super::end::Cause;
+use crate::router::trie::SessionRef;
+use crate::session::message::{NEVER, Publication};
+use crate::session::publish_in::Incoming;
+
+impl Shard {
+    /// Handles one packet; an error ends the connection.
+    pub(super) fn handle(&mut self, who: SessionRef, packet: &Packet<'_>) -> Result<(), Cause> {
+        match packet {
+            Packet::Publish(publish) => self.on_publish(who, publish),
+            Packet::PubAck(ack) => {
+                if let Some(client) = self.client(who) {
+                    client.session.acknowledged(ack.packet_id);
+                }
+                self.pump(who.slot);
+                Ok(())
+            }
+            Packet::PubRec(ack) => {
+                self.on_pubrec(who, ack.packet_id, ack.reason.is_error());
+                Ok(())
+            }
+            Packet::PubRel(ack) => {
+                self.on_pubrel(who, ack.packet_id);
+                Ok(())
+            }
+            Packet::PubComp(ack) => {
+                if let Some(client) = self.client(who) {
+                    client.session.completed(ack.packet_id);
+                }
+                self.pump(who.slot);
+                Ok(())
+            }
+            Packet::Subscribe(subscribe) => self.on_subscribe(who, subscribe),
+            Packet::Unsubscribe(unsubscribe) => self.on_unsubscribe(who, unsubscribe),
+            Packet::PingReq => {
+                if let Some(out) = self.out(who.slot) {
+                    codec::encode_pingresp(out.buffer_mut());
+                }
+                Ok(())
+            }
+            Packet::Disconnect(disconnect) => self.on_disconnect(who, disconnect),
+            Packet::Auth(auth) => self.on_auth(who, auth),
+            // A second CONNECT is a protocol error ([MQTT-3.1.0-2]); the rest only a server sends.
+            _ => Err(Cause::Protocol(
+                ReasonCode::ProtocolError,
+                "unexpected packet type",
+            )),
+        }
+    }
+
+    fn on_publish(&mut self, who: SessionRef, packet: &Publish<'_>) -> Result<(), Cause> {
+        let now = self.now;
+        let Some(client) = self.client(who) else {
+            return Ok(());
+        };
+        let Some(conn) = client.conn.as_ref() else {
+            return Ok(());
+        };
+        let offer = conn.listener.mqtt.offer;
+        conn.counters.messages_received[usize::from(packet.qos.level())].inc();
+        let incoming = client
+            .session
+            .publish_in(packet, &offer)
+            .map_err(|reason| Cause::Protocol(reason, "PUBLISH refused"))?;
+        let qos = packet.qos.level();
+        let by_alias = match incoming {
+            Incoming::Duplicate => {
+                self.acknowledge(who, packet, ReasonCode::Success);
+                return Ok(());
+            }
+            Incoming::Route(topic) => topic,
+        };
+        let topic = by_alias.as_deref().unwrap_or(packet.topic);
+        if !packet.payload_as_declared() {
+            return self.refuse_publish(who, packet, ReasonCode::PayloadFormatInvalid); // 3.3.2.3.2
+        }
+        if let Err(reason) = self.may_publish(who, topic, qos, packet.retain) {
+            return self.deny_publish(who, packet, reason);
+        }
+        let properties = packet.properties.forwardable();
+        let mut publication = Publication::new(topic, &properties, packet.payload);
+        publication.qos = qos;
+        publication.retain = packet.retain;
+        publication.publisher = Some(who);
+        publication.expires_at = packet
+            .properties
+            .message_expiry
+            .map_or(NEVER, |seconds| now + u64::from(seconds) * 1000);
+        if packet.retain && !self.retain(&mut publication) {
+            return self.refuse_publish(who, packet, ReasonCode::QuotaExceeded);
+        }
+        let routed = self.publish(&mut publication);
+        let reason = if routed {
+            ReasonCode::Success
+        } else {
+            ReasonCode::NoMatchingSubscribers
+        };
+        self.acknowledge(who, packet, reason);
+        Ok(())
+    }
+
+    /// Answers QoS 1 and 2; QoS 0 has no answer.
+    pub(super) fn acknowledge(&mut self, who: SessionRef, packet: &Publish<'_>, reason: ReasonCode) {
+        let qos = packet.qos.level();
+        if qos == 0 {
+            return;
+        }
+        let Some(client) = self.client(who) else { return };
+        if qos == 2 && !reason.is_error() && !client.session.awaiting_rel.contains(&packet.packet_id) {
+            client.session.received_qos2(packet.packet_id);
+        }
+        let version = client.session.link.version;
+        let Some(out) = self.out(who.slot) else { return };
+        let buffer = out.buffer_mut();
+        let kind = if qos == 1 {
+            AckKind::PubAck
+        } else {
+            AckKind::PubRec
+        };
+        Ack::new(packet.packet_id, reason).encode(kind, version, buffer);
+    }
+
+    /// Answers an error where the protocol has room for one; a 3.x client is answered as if all were well.
+    fn refuse_publish(
+        &mut self,
+        who: SessionRef,
+        packet: &Publish<'_>,
+        reason: ReasonCode,
+    ) -> Result<(), Cause> {
+        let version = self.client(who).map(|c| c.session.link.version);
+        if version == Some(Version::V5) {
+            self.acknowledge(who, packet, reason);
+        } else {
+            self.acknowledge(who, packet, ReasonCode::Success);
+        }
+        Ok(())
+    }
+
+    fn deny_publish(
+        &mut self,
+        who: SessionRef,
+        packet: &Publish<'_>,
+        reason: ReasonCode,
+    ) -> Result<(), Cause> {
+        if self.snapshot.disconnect_denied {
+            return Err(Cause::Denied(reason));
+        }
+        self.refuse_publish(who, packet, reason)
+    }
+
+    fn on_pubrec(&mut self, who: SessionRef, packet_id: u16, refused: bool) {
+        let Some(client) = self.client(who) else { return };
+        let version = client.session.link.version;
+        let (known, _) = client.session.received(packet_id, refused);
+        if refused {
+            self.pump(who.slot);
+            return;
+        }
+        let Some(out) = self.out(who.slot) else { return };
+        // Before MQTT 5 the encoder leaves the reason out.
+        let reason = if known {
+            ReasonCode::Success
+        } else {
+            ReasonCode::PacketIdentifierNotFound
+        };
+        Ack::new(packet_id, reason).encode(AckKind::PubRel, version, out.buffer_mut());
+    }
+
+    fn on_pubrel(&mut self, who: SessionRef, packet_id: u16) {
+        let Some(client) = self.client(who) else { return };
+        let version = client.session.link.version;
+        let known = client.session.released(packet_id);
+        let reason = if known {
+            ReasonCode::Success
+        } else {
+            ReasonCode::PacketIdentifierNotFound
+        };
+        if let Some(out) = self.out(who.slot) {
+            Ack::new(packet_id, reason).encode(AckKind::PubComp, version, out.buffer_mut());
+        }
+    }
+
+    fn on_disconnect(&mut self, who: SessionRef, packet: &codec::Disconnect<'_>) -> Result<(), Cause> {
+        let max = self.snapshot.session_expiry_max;
+        let Some(client) = self.client(who) else {
+            return Ok(());
+        };
+        if let Some(expiry) = packet.session_expiry {
+            if client.session.expiry == 0 && expiry > 0 {
+                // [MQTT-3.14.2-2]
+                return Err(Cause::Protocol(
+                    ReasonCode::ProtocolError,
+                    "session expiry set in DISCONNECT",
+                ));
+            }
+            client.session.expiry = expiry.min(max);
+        }
+        if packet.reason == ReasonCode::DisconnectWithWill {
+            return Err(Cause::Left { with_will: true });
+        }
+        // [MQTT-3.14.4-3]: a normal goodbye discards the Will; an error reason does not.
+        Err(Cause::Left {
+            with_will: packet.reason.is_error(),
+        })
+    }
+
+    /// Sends what waits for the client in `slot`.
+    pub(super) fn pump(&mut self, slot: u32) {
+        let now = self.now;
+        let Some(client) = self.at(slot) else { return };
+        if client.session.outbound.is_none() {
+            return;
+        }
+        let Some(conn) = client.conn.as_mut() else { return };
+        let before = conn.out.len();
+        let mut gone = Vec::new();
+        client
+            .session
+            .pump(now, &mut conn.out, super::pressure::HIGH, &mut gone);
+        let grown = conn.out.len() - before;
+        if grown > 0 {
+            self.unflushed += grown;
+            self.touch(slot);
+        }
+        for (_, reason) in gone {
+            self.count_drop(reason);
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! What the rules say to a live client; denials are audited and counted here.
+//!
+//! What does not live here: the rules (`auth`), the decision about CONNECT (`login.rs`).
+
+use auth::{Action, Decision, Subject};
+use codec::ReasonCode;
+
+use super::conn::Conn;
+use super::subscribe::Wanted;
+use super::{Client, Shard};
+use crate::audit::{AclDeny, DenyAction, DenyReason, Event};
+use crate::metrics::AclAction;
+use crate::router::trie::SessionRef;
+
+/// The facts that rules may look at, of a client that is connected.
+pub fn subject<'a>(client: &'a Client, conn: &'a Conn) -> Subject<'a> {
+    let session = &client.session;
+    let mut subject = Subject::new(&conn.peer, &conn.listener.name).with_client(
+        &session.client_id,
+        session.username.as_deref(),
+        conn.authenticated,
+    );
+    if let Some(tls) = conn.tls() {
+        let cn = tls.identity.as_ref().and_then(|identity| identity.cn.as_deref());
+        let san = conn.extras.as_ref().map_or(&[][..], |extras| &extras.san);
+        subject = subject.with_tls(tls.sni.as_deref(), cn, san);
+    }
+    subject
+}
+
+impl Shard {
+    /// May the client publish? The last decision is kept with the connection, as most publishers stay with a topic.
+    pub(super) fn may_publish(
+        &mut self,
+        who: SessionRef,
+        topic: &str,
+        qos: u8,
+        retain: bool,
+    ) -> Result<(), ReasonCode> {
+        use std::hash::BuildHasher;
+        let snapshot = std::sync::Arc::clone(&self.snapshot);
+        let key =
+            self.node
+                .hasher
+                .hash_one((topic, snapshot.acl.publish_key(qos, retain), snapshot.generation));
+        let Some(client) = self.client(who) else {
+            return Err(ReasonCode::NotAuthorized);
+        };
+        let Some(conn) = client.conn.as_ref() else {
+            return Err(ReasonCode::NotAuthorized);
+        };
+        if conn.allowed_publish == key {
+            return Ok(());
+        }
+        let action = Action::Publish { topic, qos, retain };
+        let decision = snapshot.acl.decide(&subject(client, conn), &action);
+        let allowed = decision.is_allowed();
+        conn.counters.acl_decision(AclAction::Publish, allowed);
+        if allowed {
+            if let Some(conn) = client.conn.as_mut() {
+                conn.allowed_publish = key;
+            }
+            return Ok(());
+        }
+        self.audit_denial(who, DenyAction::Publish, topic, qos, Some(retain), decision);
+        Err(ReasonCode::NotAuthorized)
+    }
+
+    /// May the client subscribe?
+    pub(super) fn may_subscribe(
+        &mut self,
+        who: SessionRef,
+        wanted: &Wanted<'_>,
+        qos: u8,
+    ) -> Result<(), ReasonCode> {
+        let acl = std::sync::Arc::clone(&self.snapshot.acl);
+        let Some(client) = self.client(who) else {
+            return Err(ReasonCode::NotAuthorized);
+        };
+        let Some(conn) = client.conn.as_ref() else {
+            return Err(ReasonCode::NotAuthorized);
+        };
+        let action = Action::Subscribe {
+            filter: wanted.filter,
+            qos,
+            shared: wanted.share.is_some(),
+        };
+        let decision = acl.decide(&subject(client, conn), &action);
+        conn.counters
+            .acl_decision(AclAction::Subscribe, decision.is_allowed());
+        if decision.is_allowed() {
+            return Ok(());
+        }
+        self.audit_denial(who, DenyAction::Subscribe, &wanted.text(), qos, None, decision);
+        Err(ReasonCode::NotAuthorized)
+    }
+
+    fn audit_denial(
+        &mut self,
+        who: SessionRef,
+        action: DenyAction,
+        topic: &str,
+        qos: u8,
+        retain: Option<bool>,
+        decision: Decision,
+    ) {
+        let rule = self.snapshot.acl.place(decision.rule);
+        let Some(facts) = self.facts(who) else { return };
+        let denied = AclDeny {
+            reason: DenyReason::Acl,
+            action,
+            topic: Some(topic.into()),
+            qos: Some(qos),
+            retain,
+            rule: Some(rule.into()),
+        };
+        self.node.audit.record(Event::AclDeny(facts, denied));
+    }
+}

@@ -1,0 +1,245 @@
+//! SUBSCRIBE and UNSUBSCRIBE: permission, limits, the router, retained messages.
+
+use codec::{Properties, ReasonCode, RetainHandling, SubAck, Subscribe, UnsubAck, Unsubscribe, Version};
+
+use super::Shard;
+use super::end::Cause;
+use crate::router::trie::{SessionRef, Subscription};
+use crate::session::subscribe::Entry;
+
+/// A filter as a client wrote it, taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted<'a> {
+    /// Share name of `$share/NAME/FILTER`.
+    pub share: Option<&'a str>,
+    /// The filter itself.
+    pub filter: &'a str,
+}
+
+impl<'a> Wanted<'a> {
+    /// Splits `$share/NAME/FILTER`; the codec has checked its form.
+    pub fn parse(text: &'a str) -> Self {
+        let shared = text.strip_prefix("$share/").and_then(|rest| rest.split_once('/'));
+        match shared {
+            Some((name, filter)) => Self {
+                share: Some(name),
+                filter,
+            },
+            None => Self {
+                share: None,
+                filter: text,
+            },
+        }
+    }
+
+    /// As the client wrote it.
+    pub fn text(&self) -> String {
+        match self.share {
+            Some(name) => format!("$share/{name}/{}", self.filter),
+            None => self.filter.to_owned(),
+        }
+    }
+}
+
+impl Shard {
+    pub(super) fn on_subscribe(&mut self, who: SessionRef, packet: &Subscribe<'_>) -> Result<(), Cause> {
+        let Some(client) = self.client(who) else {
+            return Ok(());
+        };
+        let version = client.session.link.version;
+        let id = packet.subscription_id.unwrap_or(0);
+        let mut codes = Vec::with_capacity(packet.filters.len());
+        let mut retained = Vec::new();
+        for wish in packet.filters.iter() {
+            let (wanted, options) = (Wanted::parse(wish.filter), wish.options);
+            if wanted.share.is_some() && options.no_local {
+                // [MQTT-3.8.3-4]
+                return Err(Cause::Protocol(
+                    ReasonCode::ProtocolError,
+                    "No Local on a shared subscription",
+                ));
+            }
+            match self.subscribe(who, &wanted, options.to_byte(), id) {
+                Ok((qos, new)) => {
+                    codes.push(qos);
+                    let send = match options.retain_handling {
+                        RetainHandling::Send => true,
+                        RetainHandling::SendIfNew => new,
+                        RetainHandling::DoNotSend => false,
+                    };
+                    if send && wanted.share.is_none() {
+                        retained.push((wanted.filter, options.to_byte()));
+                    }
+                }
+                Err(reason) => codes.push(answer(version, reason)),
+            }
+        }
+        if let Some(out) = self.out(who.slot) {
+            let answer = SubAck {
+                packet_id: packet.packet_id,
+                properties: Properties::EMPTY,
+                codes: &codes,
+            };
+            answer.encode(version, out.buffer_mut());
+        }
+        for (filter, options) in retained {
+            self.send_retained(who, filter, options, id);
+        }
+        Ok(())
+    }
+
+    /// One subscription: the granted QoS and whether it is new, or the reason against it.
+    fn subscribe(
+        &mut self,
+        who: SessionRef,
+        wanted: &Wanted<'_>,
+        options: u8,
+        id: u32,
+    ) -> Result<(u8, bool), ReasonCode> {
+        let known = self.node.router.find(wanted.filter);
+        let Some(client) = self.client(who) else {
+            return Err(ReasonCode::UnspecifiedError);
+        };
+        let Some(conn) = client.conn.as_ref() else {
+            return Err(ReasonCode::UnspecifiedError);
+        };
+        let mqtt = &conn.listener.mqtt;
+        if !mqtt.wildcard_subscription && wanted.filter.contains(['+', '#']) {
+            return Err(ReasonCode::WildcardSubscriptionsNotSupported);
+        }
+        if !mqtt.shared_subscription && wanted.share.is_some() {
+            return Err(ReasonCode::SharedSubscriptionsNotSupported);
+        }
+        if wanted.filter.split('/').count() > mqtt.offer.max_topic_levels {
+            return Err(ReasonCode::TopicFilterInvalid);
+        }
+        let has = known.is_some_and(|f| client.session.subscriptions.contains(f, wanted.share));
+        if !has && client.session.subscriptions.len() as u64 >= mqtt.max_subscriptions {
+            return Err(ReasonCode::QuotaExceeded);
+        }
+        let qos = (options & 0b11).min(mqtt.offer.max_qos);
+        self.may_subscribe(who, wanted, qos)?;
+        let options = options & !0b11 | qos;
+        Ok((qos, self.add_subscription(who, wanted, options, id)))
+    }
+
+    /// Enters a subscription that is permitted; true if it is new.
+    pub(super) fn add_subscription(
+        &mut self,
+        who: SessionRef,
+        wanted: &Wanted<'_>,
+        options: u8,
+        id: u32,
+    ) -> bool {
+        let sub = Subscription {
+            session: who,
+            id,
+            options,
+        };
+        let (filter, new) = match wanted.share {
+            Some(name) => self.node.router.join(name, wanted.filter, sub),
+            None => self.node.router.subscribe(wanted.filter, sub),
+        };
+        if let Some(client) = self.client(who) {
+            let share = wanted.share.map(Into::into);
+            client.session.subscriptions.insert(Entry {
+                filter,
+                share,
+                options,
+                id,
+            });
+        }
+        new
+    }
+
+    pub(super) fn on_unsubscribe(&mut self, who: SessionRef, packet: &Unsubscribe<'_>) -> Result<(), Cause> {
+        let mut codes = Vec::with_capacity(packet.filters.len());
+        for text in packet.filters.iter() {
+            let gone = self.unsubscribe(who, &Wanted::parse(text));
+            let reason = if gone {
+                ReasonCode::Success
+            } else {
+                ReasonCode::NoSubscriptionExisted
+            };
+            codes.push(reason.code());
+        }
+        let Some(client) = self.client(who) else {
+            return Ok(());
+        };
+        let version = client.session.link.version;
+        if let Some(out) = self.out(who.slot) {
+            let answer = UnsubAck {
+                packet_id: packet.packet_id,
+                properties: Properties::EMPTY,
+                codes: &codes,
+            };
+            answer.encode(version, out.buffer_mut());
+        }
+        Ok(())
+    }
+
+    /// Takes one subscription away; false if there was none.
+    pub fn unsubscribe(&mut self, who: SessionRef, wanted: &Wanted<'_>) -> bool {
+        let Some(filter) = self.node.router.find(wanted.filter) else {
+            return false;
+        };
+        let Some(client) = self.client(who) else {
+            return false;
+        };
+        let Some(entry) = client.session.subscriptions.remove(filter, wanted.share) else {
+            return false;
+        };
+        self.leave(who, &entry);
+        true
+    }
+
+    pub(super) fn leave(&mut self, who: SessionRef, entry: &Entry) {
+        match &entry.share {
+            Some(name) => self.node.router.leave(name, entry.filter, who),
+            None => self.node.router.unsubscribe(entry.filter, who),
+        };
+    }
+
+    /// Tells the groups this session is a member of whether its client is there.
+    pub(super) fn announce(&mut self, who: SessionRef, online: bool) {
+        let Some(client) = self.client(who) else { return };
+        let shared: Vec<_> = client.session.subscriptions.shared();
+        for (filter, name) in shared {
+            self.node.router.set_online(&name, filter, who, online);
+        }
+    }
+}
+
+/// The SUBACK code of a refusal: 3.x knows only one ([MQTT-3.9.3-2]).
+fn answer(version: Version, reason: ReasonCode) -> u8 {
+    if version == Version::V5 {
+        reason.code()
+    } else {
+        0x80
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shared_filter_is_taken_apart() {
+        let wanted = Wanted::parse("$share/g/a/+/b");
+        assert_eq!(
+            wanted,
+            Wanted {
+                share: Some("g"),
+                filter: "a/+/b"
+            }
+        );
+        assert_eq!(wanted.text(), "$share/g/a/+/b");
+        assert_eq!(
+            Wanted::parse("a/b"),
+            Wanted {
+                share: None,
+                filter: "a/b"
+            }
+        );
+    }
+}
