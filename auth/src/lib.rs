@@ -8,16 +8,21 @@
 #![deny(clippy::indexing_slicing, clippy::unwrap_used)]
 #![cfg_attr(test, allow(clippy::indexing_slicing, clippy::unwrap_used))]
 
+pub mod auto_ban;
+pub mod bans;
 pub mod credentials;
 mod decision;
 mod diagnostic;
 mod index;
 mod lex;
+mod lru;
+mod meter;
 pub mod nets;
 mod parse;
 mod pattern;
 mod policy;
 mod prefix_map;
+pub mod quota;
 pub mod raw;
 mod rule;
 pub mod scram;
