@@ -135,7 +135,7 @@ impl Broker {
             let done = done.clone();
             inbox.run(move |shard| {
                 for who in shard.everybody() {
-                    shard.close(who, end::Cause::Shutdown);
+                    shard.close(who, &end::Cause::Shutdown);
                 }
                 // The receiver waits for as many answers as there are shards.
                 let _ = done.send(());

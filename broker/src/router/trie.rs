@@ -120,7 +120,7 @@ impl Subscribers {
                 *self = Self::Many(Box::new(Many {
                     list: vec![*old, sub],
                     index: None,
-                }))
+                }));
             }
             Self::Many(many) => {
                 if let Some(at) = many.position(sub.session) {
@@ -160,6 +160,10 @@ struct Node {
     /// Literal children, found through `edges`.
     literals: u32,
     subscribers: Subscribers,
+    #[expect(
+        clippy::box_collection,
+        reason = "one word in each of a million nodes that have none"
+    )]
     shared: Option<Box<Vec<Arc<SharedGroup>>>>,
 }
 

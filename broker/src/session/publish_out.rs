@@ -315,13 +315,11 @@ impl Session {
             let mut packet_id = 0;
             if next.qos > 0 {
                 let free = window.len() < usize::from(link.window);
-                match free.then(|| ids.next(window)).flatten() {
-                    Some(id) => packet_id = id,
-                    None => {
-                        queue.push_front(next);
-                        break;
-                    }
-                }
+                let Some(id) = free.then(|| ids.next(window)).flatten() else {
+                    queue.push_front(next);
+                    break;
+                };
+                packet_id = id;
             }
             let mut publication = Publication::of(&next.message);
             let copy = Copy {

@@ -30,7 +30,7 @@ pub enum Subscriptions {
     /// In a plain list.
     Few(Vec<Entry>),
     /// In a tree.
-    Many(Box<BTreeMap<Key, (u8, u32)>>),
+    Many(BTreeMap<Key, (u8, u32)>),
 }
 
 impl Default for Subscriptions {
@@ -59,7 +59,7 @@ impl Subscriptions {
                     .map(|e| ((e.filter, e.share), (e.options, e.id)))
                     .collect();
                 tree.insert((entry.filter, entry.share), (entry.options, entry.id));
-                *self = Self::Many(Box::new(tree));
+                *self = Self::Many(tree);
                 true
             }
             Self::Many(tree) => tree

@@ -130,7 +130,7 @@ impl Shard {
     /// Ends the old connection of a client id, and its session if the new one asks for that.
     fn take_over(&mut self, old: SessionRef, login: &Login) {
         self.audit_takeover(old, login);
-        self.close(old, Cause::TakenOver); // [MQTT-3.1.4-3]
+        self.close(old, &Cause::TakenOver); // [MQTT-3.1.4-3]
         if login.clean_start && self.client(old).is_some() {
             self.end_session(old, Ended::CleanStart); // [MQTT-3.1.2-4]
         }
@@ -256,7 +256,7 @@ impl Shard {
                     conn.partial = rest[consumed..].to_vec();
                 }
             }
-            Err(cause) => self.close(who, cause),
+            Err(cause) => self.close(who, &cause),
         }
     }
 

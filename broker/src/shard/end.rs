@@ -91,7 +91,7 @@ pub enum Ended {
 
 impl Shard {
     /// Ends the connection of `who`, if it has one.
-    pub fn close(&mut self, who: SessionRef, cause: Cause) {
+    pub fn close(&mut self, who: SessionRef, cause: &Cause) {
         let now = self.now;
         let Some(client) = self.client(who) else { return };
         let Some(mut conn) = client.conn.take() else {
@@ -99,7 +99,7 @@ impl Shard {
         };
         let version = client.session.link.version;
         client.session.disconnected_at = now;
-        self.audit_disconnect(who, &conn, &cause);
+        self.audit_disconnect(who, &conn, cause);
         conn.counters.connections.add(-1);
         conn.counters.disconnect(counted(cause.reason()));
         conn.counters.received_bytes.add(conn.received);

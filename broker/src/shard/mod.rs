@@ -221,7 +221,7 @@ pub fn run(index: u16, node: &Arc<Node>) -> std::io::Result<()> {
             inbox
                 .take_now()
                 .into_iter()
-                .for_each(|piece| shard.receive(piece))
+                .for_each(|piece| shard.receive(piece));
         });
     });
     SHARD.set(None);

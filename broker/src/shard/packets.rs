@@ -38,7 +38,10 @@ impl Shard {
                 Ok(())
             }
             Packet::Subscribe(subscribe) => self.on_subscribe(who, subscribe),
-            Packet::Unsubscribe(unsubscribe) => self.on_unsubscribe(who, unsubscribe),
+            Packet::Unsubscribe(unsubscribe) => {
+                self.on_unsubscribe(who, unsubscribe);
+                Ok(())
+            }
             Packet::PingReq => {
                 if let Some(out) = self.out(who.slot) {
                     codec::encode_pingresp(out.buffer_mut());
@@ -79,7 +82,8 @@ impl Shard {
         };
         let topic = by_alias.as_deref().unwrap_or(packet.topic);
         if !packet.payload_as_declared() {
-            return self.refuse_publish(who, packet, ReasonCode::PayloadFormatInvalid); // 3.3.2.3.2
+            self.refuse_publish(who, packet, ReasonCode::PayloadFormatInvalid); // 3.3.2.3.2
+            return Ok(());
         }
         if let Err(reason) = self.may_publish(who, topic, qos, packet.retain) {
             return self.deny_publish(who, packet, reason);
@@ -94,7 +98,8 @@ impl Shard {
             .message_expiry
             .map_or(NEVER, |seconds| now + u64::from(seconds) * 1000);
         if packet.retain && !self.retain(&mut publication) {
-            return self.refuse_publish(who, packet, ReasonCode::QuotaExceeded);
+            self.refuse_publish(who, packet, ReasonCode::QuotaExceeded);
+            return Ok(());
         }
         let routed = self.publish(&mut publication);
         let reason = if routed {
@@ -128,19 +133,13 @@ impl Shard {
     }
 
     /// Answers an error where the protocol has room for one; a 3.x client is answered as if all were well.
-    fn refuse_publish(
-        &mut self,
-        who: SessionRef,
-        packet: &Publish<'_>,
-        reason: ReasonCode,
-    ) -> Result<(), Cause> {
+    fn refuse_publish(&mut self, who: SessionRef, packet: &Publish<'_>, reason: ReasonCode) {
         let version = self.client(who).map(|c| c.session.link.version);
         if version == Some(Version::V5) {
             self.acknowledge(who, packet, reason);
         } else {
             self.acknowledge(who, packet, ReasonCode::Success);
         }
-        Ok(())
     }
 
     fn deny_publish(
@@ -152,7 +151,8 @@ impl Shard {
         if self.snapshot.disconnect_denied {
             return Err(Cause::Denied(reason));
         }
-        self.refuse_publish(who, packet, reason)
+        self.refuse_publish(who, packet, reason);
+        Ok(())
     }
 
     fn on_pubrec(&mut self, who: SessionRef, packet_id: u16, refused: bool) {

@@ -2,6 +2,7 @@
 //!
 //! What does not live here: how a record looks (`audit`), denials (`permission.rs`).
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use codec::{ReasonCode, Version};
@@ -26,7 +27,13 @@ pub fn protocol(version: Version) -> &'static str {
 /// Our own TLS as audit records tell it.
 pub fn tls_facts(tls: &TlsInfo) -> Arc<TlsFacts> {
     let identity = tls.identity.as_ref();
-    let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+    let hex = |bytes: &[u8]| {
+        bytes.iter().fold(String::with_capacity(64), |mut text, byte| {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+    };
     Arc::new(TlsFacts {
         version: Some(tls.version.to_owned()),
         cipher: Some(tls.cipher.clone()),

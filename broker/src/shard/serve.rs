@@ -64,7 +64,7 @@ impl Shard {
                 match conn.transport.poll_write_ready(cx) {
                     Poll::Pending => {}
                     Poll::Ready(Err(_)) => {
-                        self.close(who, Cause::Gone);
+                        self.close(who, &Cause::Gone);
                         return Poll::Ready(());
                     }
                     Poll::Ready(Ok(())) => {
@@ -84,7 +84,7 @@ impl Shard {
                 Ok(Read::Nothing) => return Poll::Pending,
                 Ok(Read::Bytes) => {}
                 Err(cause) => {
-                    self.close(who, cause);
+                    self.close(who, &cause);
                     return Poll::Ready(());
                 }
             }
@@ -248,7 +248,7 @@ impl Shard {
             }
             Err(_) => {
                 if let Some(who) = self.at(slot).map(|c| c.session.me) {
-                    self.close(who, Cause::Gone);
+                    self.close(who, &Cause::Gone);
                 }
             }
         }

@@ -50,7 +50,7 @@ impl Shard {
         let id = packet.subscription_id.unwrap_or(0);
         let mut codes = Vec::with_capacity(packet.filters.len());
         let mut retained = Vec::new();
-        for wish in packet.filters.iter() {
+        for wish in &packet.filters {
             let (wanted, options) = (Wanted::parse(wish.filter), wish.options);
             if wanted.share.is_some() && options.no_local {
                 // [MQTT-3.8.3-4]
@@ -152,9 +152,9 @@ impl Shard {
         new
     }
 
-    pub(super) fn on_unsubscribe(&mut self, who: SessionRef, packet: &Unsubscribe<'_>) -> Result<(), Cause> {
+    pub(super) fn on_unsubscribe(&mut self, who: SessionRef, packet: &Unsubscribe<'_>) {
         let mut codes = Vec::with_capacity(packet.filters.len());
-        for text in packet.filters.iter() {
+        for text in &packet.filters {
             let gone = self.unsubscribe(who, &Wanted::parse(text));
             let reason = if gone {
                 ReasonCode::Success
@@ -164,7 +164,7 @@ impl Shard {
             codes.push(reason.code());
         }
         let Some(client) = self.client(who) else {
-            return Ok(());
+            return;
         };
         let version = client.session.link.version;
         if let Some(out) = self.out(who.slot) {
@@ -175,7 +175,6 @@ impl Shard {
             };
             answer.encode(version, out.buffer_mut());
         }
-        Ok(())
     }
 
     /// Takes one subscription away; false if there was none.

@@ -86,13 +86,12 @@ impl Shard {
                     // It is we who do not read; its silence says nothing.
                     self.timers.set(now + 1000, who, what);
                 } else {
-                    self.close(who, Cause::KeepAlive);
+                    self.close(who, &Cause::KeepAlive);
                 }
             }
             Deadline::Lifetime(number) if conn.is_some_and(|c| c.number == number) => {
-                self.close(who, Cause::Lifetime);
+                self.close(who, &Cause::Lifetime);
             }
-            Deadline::Lifetime(_) => {}
             Deadline::Session => {
                 client.session.expiry_timer = 0;
                 match client.session.expires_at() {
@@ -104,7 +103,7 @@ impl Shard {
             Deadline::Will if conn.is_none() && client.session.will_due.is_some_and(|at| at <= now) => {
                 self.publish_will(who);
             }
-            Deadline::Will => {}
+            Deadline::Will | Deadline::Lifetime(_) => {}
         }
     }
 }
