@@ -182,17 +182,20 @@ pub fn matches(filter: &str, topic: &str) -> bool {
     if topic.starts_with('$') && filter.starts_with(['+', '#']) {
         return false;
     }
-    let mut names = topic.split('/');
-    for level in filter.split('/') {
-        if level == "#" {
-            return true;
-        }
-        match names.next() {
-            Some(name) if level == "+" || level == name => {}
+    let (mut filter, mut topic) = (filter.as_bytes(), topic.as_bytes());
+    loop {
+        // In a valid filter a wildcard stands for a whole level, and `#` for the last one.
+        match (filter, topic) {
+            ([] | [b'/', b'#'], []) | ([b'#', ..], _) => return true,
+            ([b'+', rest @ ..], _) => {
+                filter = rest;
+                let level = memchr::memchr(b'/', topic).unwrap_or(topic.len());
+                topic = topic.get(level..).unwrap_or_default();
+            }
+            ([one, rest @ ..], [other, others @ ..]) if one == other => (filter, topic) = (rest, others),
             _ => return false,
         }
     }
-    names.next().is_none()
 }
 
 /// The same filter in the form that compares level by level. No topic is empty: so `#` and `+/#` match the same, and

@@ -1,9 +1,9 @@
-//! Mutated packets from a fixed seed: none may break the invariants.
+//! Mutated packets from a fixed seed, and the corpus of `codec/fuzz`: none may break the invariants.
 
 use codec::Version;
 
-use crate::invariants;
 use crate::support::{MAX_PACKET_SIZE, Random, VERSIONS, malformed, vectors};
+use crate::{invariants, round_trip};
 
 /// All packets of the tables.
 fn seeds() -> Vec<Vec<u8>> {
@@ -99,4 +99,34 @@ fn every_cut_and_every_bit_flip() {
             }
         }
     }
+}
+
+#[test]
+fn the_fuzz_corpus_breaks_nothing() {
+    for (target, run) in [
+        (
+            "v4",
+            (|data| invariants::check(data, Version::V311, MAX_PACKET_SIZE)) as fn(&[u8]),
+        ),
+        ("v5", |data| invariants::check(data, Version::V5, MAX_PACKET_SIZE)),
+        ("round_trip", round_trip::check),
+    ] {
+        let files = corpus(target);
+        assert!(files.len() >= 20, "{target}: {} files", files.len());
+        for data in files {
+            run(&data);
+        }
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the ban is for the crate; its test data are files"
+)]
+fn corpus(target: &str) -> Vec<Vec<u8>> {
+    let folder = format!("{}/fuzz/corpus/{target}", env!("CARGO_MANIFEST_DIR"));
+    let entries = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{folder}: {error}"));
+    entries
+        .map(|entry| std::fs::read(entry.expect("entry").path()).expect("file"))
+        .collect()
 }

@@ -2,6 +2,7 @@
 //! and mqttbytes as a second opinion.
 
 mod differential;
+mod encode;
 mod generate;
 mod hostile;
 mod invariants;
