@@ -175,7 +175,7 @@ fn show(from: &ConfigArgs, origin: bool, json: bool, prefix: &str) -> Exit {
         return Exit::No;
     }
     if json {
-        println!("{}", values.to_json(prefix));
+        println!("{}", serde_json::json!(values.rows(prefix)));
     } else if origin {
         print!("{}", values.origin_table(prefix));
     } else {

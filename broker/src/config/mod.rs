@@ -13,6 +13,7 @@ pub mod load;
 pub mod local;
 pub mod origin;
 pub mod raw;
+pub mod reload;
 pub mod schema;
 pub mod show;
 pub mod suggest;

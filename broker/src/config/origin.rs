@@ -141,6 +141,13 @@ impl Origins {
             .retain(|path, _| !(path.len() > array.len() && path.starts_with(array)));
     }
 
+    /// Takes the settings of a key (and what is below it) from another map.
+    pub fn restore(&mut self, path: &[String], from: &Self) {
+        self.0.retain(|own, _| !own.starts_with(path));
+        let theirs = from.0.iter().filter(|(own, _)| own.starts_with(path));
+        self.0.extend(theirs.map(|(own, all)| (own.clone(), all.clone())));
+    }
+
     /// Where the value in force comes from.
     pub fn of(&self, path: &[String]) -> &Origin {
         self.0

@@ -10,6 +10,7 @@ use super::load::Values;
 use super::origin::{KeyPath, Origin, Setting, dotted};
 use super::text::inline;
 use super::{Loaded, effective, keys};
+use crate::admin::views::ConfigRow;
 
 /// One key with its value.
 #[derive(Clone, Debug, PartialEq)]
@@ -91,18 +92,18 @@ impl Values {
         columns(["KEY", "VALUE", "ORIGIN", "HIDES"], rows.collect())
     }
 
-    /// The same as JSON: key, value, origin, hides.
-    pub fn to_json(&self, prefix: &str) -> serde_json::Value {
-        let rows = entries(&self.filled).into_iter().filter(|e| is_under(&e.path, prefix)).map(|e| {
-            let hidden = self.origins.hidden(&e.path);
-            serde_json::json!({
-                "key": dotted(&e.path),
-                "value": e.value,
-                "origin": self.origins.of(&e.path).describe(),
-                "hides": hidden.map(|s| serde_json::json!({ "value": s.value, "origin": s.origin.describe() })),
-            })
-        });
-        serde_json::Value::Array(rows.collect())
+    /// The same as rows for the API and `--json`.
+    pub fn rows(&self, prefix: &str) -> Vec<ConfigRow> {
+        let rows = entries(&self.filled)
+            .into_iter()
+            .filter(|e| is_under(&e.path, prefix))
+            .map(|e| ConfigRow {
+                key: dotted(&e.path),
+                value: serde_json::json!(e.value),
+                origin: self.origins.of(&e.path).describe(),
+                hides: self.hides(&e.path),
+            });
+        rows.collect()
     }
 
     /// The part of the effective file under a prefix, as TOML.
