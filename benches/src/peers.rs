@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -51,17 +51,21 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// Four ports that were free a moment ago.
+    /// Four ports that are free now, below the range from which the kernel gives ports to others.
     pub fn free() -> io::Result<Self> {
-        let held: Vec<TcpListener> = (0..4)
-            .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
-            .collect::<io::Result<_>>()?;
-        let mut ports = [0; 4];
-        for (port, listener) in ports.iter_mut().zip(&held) {
-            *port = listener.local_addr()?.port();
+        let first = 10_000 + (std::process::id().wrapping_mul(97) % 20_000) as u16;
+        let mut found = Vec::new();
+        let mut held = Vec::new();
+        for port in first..first + 2000 {
+            if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+                held.push(listener);
+                found.push(port);
+            }
+            if let [tcp, tls, ws, proxy] = found[..] {
+                return Ok(Self { tcp, tls, ws, proxy });
+            }
         }
-        let [tcp, tls, ws, proxy] = ports;
-        Ok(Self { tcp, tls, ws, proxy })
+        Err(io::Error::other("no free ports"))
     }
 }
 
@@ -122,19 +126,23 @@ impl Peer {
             child: command.spawn()?,
             ports,
         };
-        running.accepts(&self.name)?;
+        let mut wanted = vec![ports.tcp];
+        if !matches!(self.kind, Kind::Relay | Kind::RelayAll) {
+            wanted.extend([ports.tls, ports.ws]);
+        }
+        running.accepts(&self.name, &wanted)?;
         Ok(running)
     }
 }
 
 impl Running {
-    /// Waits until the TCP port answers, or the process ends.
-    fn accepts(&self, name: &str) -> io::Result<()> {
+    /// Waits until all these ports answer, or the process ends.
+    fn accepts(&self, name: &str, ports: &[u16]) -> io::Result<()> {
         let pid = Pid::from_raw(self.pid().cast_signed()).ok_or_else(|| io::Error::other("no pid"))?;
         let process = pidfd_open(pid, PidfdFlags::empty())?;
         let until = Instant::now() + START;
-        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, self.ports.tcp));
-        while TcpStream::connect(addr).is_err() {
+        let answers = |port: &u16| TcpStream::connect((Ipv4Addr::LOCALHOST, *port)).is_ok();
+        while !ports.iter().all(answers) {
             let wait = Timespec {
                 tv_sec: 0,
                 tv_nsec: 20_000_000,

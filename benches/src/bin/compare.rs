@@ -91,11 +91,16 @@ fn run(cli: &Cli) -> io::Result<()> {
                 }
                 samples.entry((row.name, peer.name)).or_default().push(got.ok());
             }
-            eprint!("\rround {} of {}: {:<14}", round + 1, cli.rounds, row.name);
+            eprintln!("round {} of {}: {} done", round + 1, cli.rounds, row.name);
         }
     }
-    eprintln!();
     print_table(&rows, &peers, &samples);
+    if samples.values().flatten().any(Option::is_none) {
+        return Err(io::Error::other(format!(
+            "some runs failed; the brokers' logs are in {}",
+            dir.display()
+        )));
+    }
     std::fs::remove_dir_all(&dir)
 }
 

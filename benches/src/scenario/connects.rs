@@ -63,6 +63,11 @@ pub fn run(run: &Run, at_once: usize) -> io::Result<Report> {
         return Err(io::Error::other("no time to measure"));
     };
     let (seconds, cpu) = meter.stop();
+    if done == before {
+        return Err(io::Error::other(format!(
+            "no connection came through; {failed} failed"
+        )));
+    }
     let counted = (done - before) as f64;
     let mut report = Report::default();
     report
