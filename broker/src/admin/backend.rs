@@ -99,8 +99,8 @@ pub trait Backend: Send + Sync + 'static {
     fn bans(&self, page: Page) -> Reply<'_, List<BanView>>;
     /// Bans and kicks live matches; refuses a trusted proxy without `force`.
     fn ban(&self, request: BanRequest, actor: Actor) -> Reply<'_, BanView>;
-    /// Lifts a ban.
-    fn unban(&self, what: String, actor: Actor) -> Reply<'_, DropView>;
+    /// Lifts a ban; `by` says who, if not the actor.
+    fn unban(&self, what: String, by: Option<String>, actor: Actor) -> Reply<'_, DropView>;
     /// Prefixes by use of their quota, the busiest first.
     fn quota(&self, page: Page) -> Reply<'_, List<QuotaView>>;
     /// The prefix that an address falls into.

@@ -257,7 +257,7 @@ impl Backend for Mock {
         )))
     }
 
-    fn unban(&self, what: String, _: Actor) -> Reply<'_, DropView> {
+    fn unban(&self, what: String, _: Option<String>, _: Actor) -> Reply<'_, DropView> {
         ready(if what == "1.2.3.4/32" {
             Ok(DropView { removed: 1 })
         } else {

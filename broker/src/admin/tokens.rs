@@ -4,7 +4,6 @@
 //! reload. A token is 256 random bits, so a plain SHA-256 of it is not worth guessing.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::net::IpAddr;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
@@ -20,6 +19,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use super::api::Scope;
+use super::hex;
 use super::problem::Failure;
 use super::views::Timestamp;
 
@@ -95,12 +95,7 @@ pub fn generate() -> io::Result<(String, String)> {
 }
 
 fn hash(token: &str) -> String {
-    Sha256::digest(token.as_bytes())
-        .iter()
-        .fold(String::with_capacity(64), |mut hex, byte| {
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
+    hex(&Sha256::digest(token.as_bytes()))
 }
 
 /// The tokens of the running broker.

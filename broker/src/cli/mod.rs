@@ -3,6 +3,7 @@
 
 mod audit;
 pub mod config;
+mod ctl;
 mod run;
 
 use std::process::ExitCode;
@@ -56,6 +57,8 @@ enum Command {
     Config(config::Command),
     /// Work on audit files
     Audit(audit::Command),
+    /// Look into the running broker and change it
+    Ctl(Box<ctl::CtlArgs>),
     /// Print the version
     Version,
     /// Print a completion script for a shell
@@ -77,6 +80,7 @@ pub fn main() -> ExitCode {
         Command::Run(command) => command.run(),
         Command::Config(command) => command.run(),
         Command::Audit(command) => command.run(),
+        Command::Ctl(args) => ctl::main(*args).into(),
         Command::Version => {
             println!("broker {}", env!("CARGO_PKG_VERSION"));
             Exit::Done.into()

@@ -52,16 +52,25 @@ pub(super) async fn ban(
     told(api.backend.ban(request, actor).await)
 }
 
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct UnbanQuery {
+    /// Who lifts it, if not the caller.
+    by: Option<String>,
+}
+
 /// Lift a ban
 #[utoipa::path(delete, path = "/bans/{what}", tag = "policy",
-    params(("what", description = "address, CIDR, client:ID or user:NAME")),
+    params(("what", description = "address, CIDR, client:ID or user:NAME"), UnbanQuery),
     responses((status = 200, body = Answer<DropView>), (status = "4XX", body = Problem)))]
 pub(super) async fn unban(
     State(api): State<Api>,
     Operator(actor): Operator,
     Segment(what): Segment<String>,
+    Params(query): Params<UnbanQuery>,
 ) -> Told<DropView> {
-    told(api.backend.unban(what, actor).await)
+    told(api.backend.unban(what, query.by, actor).await)
 }
 
 /// Prefixes by use of their quota
