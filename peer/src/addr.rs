@@ -74,6 +74,15 @@ impl Addr {
         self.host == other.host
     }
 
+    /// The address alone, its port not known; what counts per address goes by it.
+    #[must_use]
+    pub fn host(&self) -> Self {
+        Self {
+            host: self.host,
+            port: 0,
+        }
+    }
+
     /// The class of the address.
     pub fn class(&self) -> Class {
         match self.host {

@@ -9,6 +9,7 @@
 
 mod addr;
 mod code;
+mod doctor;
 mod explain;
 mod header;
 mod info;
@@ -25,6 +26,7 @@ mod trust;
 
 pub use addr::{Addr, AddrParseError, Class, HostText, canonical};
 pub use code::{Code, Detail, Level, LogContext, Warning, Warnings};
+pub use doctor::{Doctor, Event, EventResult, Finding, FindingCode, ListenerFacts, Severity};
 pub use explain::{Explanation, Outcome, StepText};
 pub use header::resolve_headers;
 pub use info::{Info, RawTlvs, Ssl};
@@ -41,5 +43,5 @@ pub use rate::{Bucket, Rate, RateKey, RateTable};
 pub use steps::{ElementFound, ElementRule, HeaderFound, PortFound, Step};
 #[cfg(feature = "test-util")]
 pub use testing::PeerBuilder;
-pub use text::{ELEMENT_CHARS_MAX, ELEMENTS_SHOWN_MAX, escape, escape_header};
+pub use text::{ELEMENT_CHARS_MAX, ELEMENTS_SHOWN_MAX, escape, escape_header, shown};
 pub use trust::{Range, TrustSet};

@@ -28,6 +28,31 @@ pub fn escape_header(value: &[u8]) -> String {
     elements.join(", ")
 }
 
+/// A string that a client sent: bare if it is made of letters, digits and `._:@/+$#=-`, else as a JSON
+/// string, so that nothing in it can look like a part of the line around it.
+pub fn shown(text: &str) -> String {
+    let bare = |c: char| c.is_ascii_alphanumeric() || "._:@/+$#=-".contains(c);
+    if !text.is_empty() && text.chars().all(bare) {
+        return text.to_owned();
+    }
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => {
+                out.push('\\');
+                out.push(c);
+            }
+            c if c.is_control() => {
+                let _ = write!(out, "\\u{:04x}", u32::from(c));
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
 /// `bytes` in lower-case hex.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes
@@ -74,6 +99,13 @@ mod tests {
         assert_eq!(escape(&[0; 100]).len(), 64);
         assert_eq!(escape(&[&[b'a'; 62][..], b"\n"].concat()).len(), 62);
         assert_eq!(escape_header(b"1, 2 ,\t3,4,5,6,7,8,9"), "1, 2, 3, 4, 5, 6, 7, 8");
+    }
+
+    #[test]
+    fn client_strings_are_bare_or_json() {
+        assert_eq!(shown("dev-7"), "dev-7");
+        assert_eq!(shown("a b\"\n\u{85}"), "\"a b\\\"\\u000a\\u0085\"");
+        assert_eq!(shown(""), "\"\"");
     }
 
     #[test]

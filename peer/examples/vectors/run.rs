@@ -1,7 +1,7 @@
 //! One file of vectors: reading it, running each case, comparing.
 //! Not here: what a kind of test does (`resolve`, `doctor`, `other`).
 
-use super::{head, other, resolve};
+use super::{doctor, head, other, resolve};
 use peer::{Checked, RawPolicy, Transport, Value as Setting};
 use serde_json::{Map, Value};
 use std::fmt;
@@ -61,6 +61,7 @@ fn run_one(vector: &Value) -> Result<Vec<String>, String> {
         "lint" => other::lint(vector).map(single),
         "explain" => other::explain(vector).map(single),
 
+        "doctor" => doctor::doctor(vector).map(single),
         "sniff" => other::sniff(vector).map(single),
         "bucket" => other::bucket(vector).map(single),
         "rate_key" => other::rate_key(vector).map(single),

@@ -75,6 +75,8 @@ pub struct Problem {
     pub key: String,
     /// What is the matter, for people; without code and key.
     pub message: String,
+    /// The range it is about, if it is about one.
+    pub range: Option<Range>,
 }
 
 impl Problem {
@@ -83,7 +85,13 @@ impl Problem {
             code,
             key: key.to_owned(),
             message,
+            range: None,
         }
+    }
+
+    fn about(mut self, range: Range) -> Self {
+        self.range = Some(range);
+        self
     }
 }
 
@@ -115,6 +123,16 @@ impl Found {
     fn when(&mut self, condition: bool, code: ConfigCode, key: &str, message: &str) {
         if condition {
             self.0.push(Problem::new(code, key, message.to_owned()));
+        }
+    }
+}
+
+impl Found {
+    /// One problem for each wildcard of the list.
+    fn wild(&mut self, condition: bool, code: ConfigCode, key: &str, list: &RangeList, message: &str) {
+        for range in list.set.ranges().filter(|r| condition && r.is_wildcard()) {
+            self.0
+                .push(Problem::new(code, key, message.to_owned()).about(range));
         }
     }
 }
@@ -303,31 +321,33 @@ fn wildcards(keys: &Typed, found: &mut Found) {
         };
     let disguised = named && walked && header_wild;
     let optional = keys.mode == ProxyMode::Optional && proxy_wild;
-    found.when(
-        disguised,
-        ConfigCode::Ce06,
-        "header_trusted_proxies",
-        "with a wildcard every element is trusted, which is leftmost in disguise",
-    );
-    found.when(
+    let (own_key, header_list) = match &keys.header_trusted {
+        Some(list) => ("header_trusted_proxies", list),
+        None => ("trusted_proxies", &keys.trusted),
+    };
+    let message = "with a wildcard every element is trusted, which is leftmost in disguise";
+    found.wild(disguised, ConfigCode::Ce06, own_key, header_list, message);
+    let message = "optional with a wildcard: anyone could send or omit the header at will";
+    found.wild(
         optional,
         ConfigCode::Ce14,
         "trusted_proxies",
-        "optional with a wildcard: anyone could send or omit the header at will",
+        &keys.trusted,
+        message,
     );
     // trusted_proxies that serve the header stage alone are reported for that use.
     let header_only = keys.mode == ProxyMode::Off && keys.header_trusted.is_none();
     let message = "a wildcard believes everybody who can connect: only behind a firewall";
-    let proxy_elsewhere = proxy_wild && !optional && !(header_only && disguised);
-    found.when(proxy_elsewhere, ConfigCode::Cw01, "trusted_proxies", message);
-    let own_list = keys.header_trusted.is_some();
-    let header_elsewhere = own_list && header_wild && !disguised;
-    found.when(
-        header_elsewhere,
+    let reported = optional || (header_only && disguised);
+    found.wild(
+        !reported,
         ConfigCode::Cw01,
-        "header_trusted_proxies",
+        "trusted_proxies",
+        &keys.trusted,
         message,
     );
+    let header_elsewhere = keys.header_trusted.is_some() && !disguised;
+    found.wild(header_elsewhere, ConfigCode::Cw01, own_key, header_list, message);
 }
 
 fn lists(keys: &Typed) -> impl Iterator<Item = (&'static str, &RangeList)> {
@@ -341,7 +361,9 @@ fn lists(keys: &Typed) -> impl Iterator<Item = (&'static str, &RangeList)> {
 fn range_texts(key: &str, list: &RangeList, found: &mut Found) {
     for range in list.set.ranges().filter(is_wide_and_public) {
         let message = format!("{range} is wide and public: anyone in it is believed");
-        found.0.push(Problem::new(ConfigCode::Cw02, key, message));
+        found
+            .0
+            .push(Problem::new(ConfigCode::Cw02, key, message).about(range));
     }
     for text in &list.host_bits {
         let message = format!("{text} has host bits set; they are ignored");
