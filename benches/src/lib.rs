@@ -5,6 +5,7 @@
 
 pub mod conn;
 pub mod meter;
+pub mod micro;
 pub mod mqtt;
 pub mod peers;
 pub mod report;
