@@ -347,3 +347,18 @@ fn arrived(
     log::refusal(&shared.log, &refusal, "", at);
     handler.refused(&refusal);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accepted_sockets_inherit_nodelay() {
+        let policy = Arc::new(peer::Policy::defaults(peer::Transport::Tcp));
+        let spec = ListenerSpec::new("door", Bind::Tcp(([127, 0, 0, 1], 0).into()), policy);
+        let bound = bind(spec).expect("a free port");
+        let _client = std::net::TcpStream::connect(bound.local_addr().expect("TCP")).expect("it listens");
+        let fd = rustix::net::accept(&bound.fd).expect("a socket");
+        assert!(std::net::TcpStream::from(fd).nodelay().expect("an option"));
+    }
+}

@@ -24,6 +24,7 @@ pub(crate) struct TlsLayer {
     outgoing: Vec<u8>,
     sent: usize,
     peer_closed: bool,
+    /// Our last record is queued: an alert.
     closing: bool,
 }
 
@@ -81,10 +82,11 @@ impl TlsLayer {
     pub(crate) fn process(&mut self, cipher: &mut [u8], plain: &mut Vec<u8>) -> Result<(), rustls::Error> {
         let mut used = 0;
         let done = self.run(cipher, &mut used, plain, None);
-        // Exactly as large as it is: it stays while the client sends nothing.
-        self.incoming = cipher.get(used..).unwrap_or_default().to_vec();
         if done.is_err() {
-            self.collect_alert();
+            self.failed();
+        } else {
+            // Exactly as large as it is: it stays while the client sends nothing.
+            self.incoming = cipher.get(used..).unwrap_or_default().to_vec();
         }
         done.map(|_| ())
     }
@@ -97,6 +99,9 @@ impl TlsLayer {
         debug_assert!(none.is_empty(), "a whole record was kept");
         kept.drain(..used);
         self.incoming = kept;
+        if done.is_err() {
+            self.failed();
+        }
         match done.map_err(invalid)? {
             Stop::Encrypted(n) => Ok(n),
             Stop::Idle => Err(io::ErrorKind::NotConnected.into()),
@@ -202,17 +207,18 @@ impl TlsLayer {
         }
     }
 
-    /// After an error rustls has an alert for the client.
-    fn collect_alert(&mut self) {
-        for _ in 0..4 {
-            match self.conn.process_tls_records(&mut []).state {
-                Ok(ConnectionState::EncodeTlsData(data)) => {
-                    if encode(data, &mut self.outgoing).is_err() {
-                        return;
-                    }
-                }
-                Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
-                _ => return,
+    /// Nothing follows an error but the alert that rustls may have for the client. It must not see
+    /// bytes again: it would send a second one.
+    fn failed(&mut self) {
+        self.incoming = Vec::new();
+        self.closing = true;
+        while self.conn.wants_write() {
+            let state = self.conn.process_tls_records(&mut []).state;
+            let Ok(ConnectionState::EncodeTlsData(data)) = state else {
+                return;
+            };
+            if encode(data, &mut self.outgoing).is_err() {
+                return;
             }
         }
     }
