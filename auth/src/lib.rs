@@ -10,9 +10,12 @@
 
 pub mod auto_ban;
 pub mod bans;
+pub mod check;
 pub mod credentials;
 mod decision;
 mod diagnostic;
+mod explain;
+mod fmt;
 mod index;
 mod lex;
 mod lru;
@@ -31,6 +34,8 @@ mod subject;
 
 pub use decision::{Decision, Permit, RuleId};
 pub use diagnostic::{Code, Diagnostic, Hint, Pos, render};
+pub use explain::{Explanation, Row, Status};
+pub use fmt::format;
 pub use parse::{Env, Loader, NoFiles, parse, parse_text};
 pub use pattern::Pattern;
 pub use policy::{BUILTIN, Policy};

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net, Ipv4Subnets, Ipv6Net, Ipv6Subnets};
 use peer::Addr;
 
 /// Why a text is not a range.
@@ -147,6 +147,19 @@ impl NetSet {
         (self.unix && other.unix)
             || other.four.iter().any(|r| range_meets(&self.four, *r))
             || other.six.iter().any(|r| range_meets(&self.six, *r))
+    }
+
+    /// Ranges that make up the set, without the unix-domain peer.
+    pub(crate) fn nets(&self) -> impl Iterator<Item = IpNet> {
+        let four = self
+            .four
+            .iter()
+            .flat_map(|(a, b)| Ipv4Subnets::new((*a).into(), (*b).into(), 0));
+        let six = self
+            .six
+            .iter()
+            .flat_map(|(a, b)| Ipv6Subnets::new((*a).into(), (*b).into(), 0));
+        four.map(IpNet::V4).chain(six.map(IpNet::V6))
     }
 
     /// Whether nothing is in it.

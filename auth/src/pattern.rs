@@ -49,6 +49,17 @@ impl Pattern {
             None
         }
     }
+
+    /// Whether every text that fits `other` certainly fits this one. May say no where it is so.
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        match (self, other) {
+            (_, Self::Exact(text)) => self.matches(text),
+            (Self::Glob(glob), _) if glob.bytes().all(|b| b == b'*') => true,
+            (Self::Glob(a), Self::Glob(b)) => a == b,
+            (Self::Regex(a), Self::Regex(b)) => a.as_str() == b.as_str(),
+            _ => false,
+        }
+    }
 }
 
 /// `*` any characters or none, `?` exactly one; a back-track goes to the last star only, so the cost is at most

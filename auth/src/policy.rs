@@ -198,6 +198,11 @@ impl Policy {
         }
     }
 
+    /// Each rule compiled and as written.
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = (&Rule, &RawRule)> {
+        self.rules.iter().zip(&self.acl.rules)
+    }
+
     pub(crate) fn default_decision(&self, kind: ActionKind) -> Decision {
         let unwritten = if kind == ActionKind::Connect {
             Effect::Allow
