@@ -7,9 +7,11 @@
 
 pub mod api;
 pub mod backend;
+pub mod health;
 #[cfg(test)]
 pub(crate) mod mock;
 pub mod problem;
+
 pub mod server;
 pub mod tokens;
 pub mod views;

@@ -5,6 +5,7 @@ mod audit;
 pub mod config;
 mod ctl;
 mod run;
+mod token;
 
 use std::process::ExitCode;
 
@@ -59,6 +60,8 @@ enum Command {
     Audit(audit::Command),
     /// Look into the running broker and change it
     Ctl(Box<ctl::CtlArgs>),
+    /// Tokens of the admin API: create, list, revoke
+    Token(token::Command),
     /// Print the version
     Version,
     /// Print a completion script for a shell
@@ -81,6 +84,7 @@ pub fn main() -> ExitCode {
         Command::Config(command) => command.run(),
         Command::Audit(command) => command.run(),
         Command::Ctl(args) => ctl::main(*args).into(),
+        Command::Token(command) => command.run(),
         Command::Version => {
             println!("broker {}", env!("CARGO_PKG_VERSION"));
             Exit::Done.into()
