@@ -200,6 +200,15 @@ pub const ROWS: &[Row] = &[
             ],
         ),
     ),
+    row(
+        "lone-flood",
+        &["paced", "--flood", "4"],
+        &[
+            ratio("p50_us", "lone messages beside a flood of 4 pairs, p50 us", 1.0),
+            ratio("p99_us", "the same, p99 us", 1.0),
+            shown("flood_per_s", "the same, messages/s of the flood"),
+        ],
+    ),
     bound(
         Kind::Relay,
         row(

@@ -104,6 +104,9 @@ enum Scenario {
         /// Payload bytes
         #[arg(long, default_value_t = 64)]
         size: usize,
+        /// Saturating pairs on other connections at the same time
+        #[arg(long, default_value_t = 0)]
+        flood: usize,
     },
     /// Connect and disconnect
     Connects {
@@ -238,18 +241,17 @@ fn measure(run: &Run, scenario: &Scenario) -> (&'static str, io::Result<Report>)
             pairs,
             qos,
             size,
-        } => (
-            "paced",
-            paced::run(
-                run,
-                Pace {
-                    rate: *rate,
-                    pairs: *pairs,
-                    qos: *qos,
-                    size: *size,
-                },
-            ),
-        ),
+            flood,
+        } => {
+            let pace = Pace {
+                rate: *rate,
+                pairs: *pairs,
+                qos: *qos,
+                size: *size,
+                flood: *flood,
+            };
+            ("paced", paced::run(run, pace))
+        }
         Scenario::Connects { at_once } => {
             let mut run = run.clone();
             run.target.spread = true;

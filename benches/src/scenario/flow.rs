@@ -163,7 +163,7 @@ impl Flow {
     }
 
     /// Counts one packet; true when the connection closed.
-    fn see(&mut self, tag: u32, packet: &Packet<'_>) -> bool {
+    pub(crate) fn see(&mut self, tag: u32, packet: &Packet<'_>) -> bool {
         match *packet {
             Packet::Publish { payload, .. } => {
                 self.deliveries += 1;
@@ -190,7 +190,7 @@ impl Flow {
     }
 
     /// Lets every publisher fill its window.
-    fn top_up(&mut self, world: &mut World) {
+    pub(crate) fn top_up(&mut self, world: &mut World) {
         let stamp = world.now();
         for (index, publisher) in self.publishers.iter_mut().enumerate() {
             let mut done = publisher.delivered / self.fan;
