@@ -341,7 +341,11 @@ fn arrived(
         stage: Stage::Socket,
         cause: &cause,
         http_status: None,
+        reject: None,
         class: None,
+        first_bytes: &[],
+        header: None,
+        same_address: false,
         lasted: Duration::ZERO,
     };
     log::refusal(&shared.log, &refusal, "", at);

@@ -3,7 +3,7 @@
 
 use crate::limits::Held;
 use crate::ws::UpgradeFault;
-use peer::{Addr, Code, Detail, FirstBytes};
+use peer::{Addr, Code, Detail, FirstBytes, Reject};
 use std::fmt;
 use std::io;
 use std::time::Duration;
@@ -214,8 +214,16 @@ pub struct Refusal<'a> {
     pub cause: &'a Cause,
     /// The HTTP status it was answered with.
     pub http_status: Option<u16>,
-    /// Class of the first bytes after the PROXY header, or of the first bytes (peername 5.6).
+    /// The resolver's own refusal, with its steps.
+    pub reject: Option<&'a Reject>,
+    /// Class of the first bytes that the refusing layer met (peername 5.6); `None` if it read none.
     pub class: Option<FirstBytes>,
+    /// Those bytes, at most 16.
+    pub first_bytes: &'a [u8],
+    /// The address header that was refused, cut and escaped as peername 9 says.
+    pub header: Option<&'a str>,
+    /// A PROXY header that was not believed names the socket's own address (peername 11.1).
+    pub same_address: bool,
     /// How long it lasted.
     pub lasted: Duration,
 }

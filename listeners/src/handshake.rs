@@ -2,7 +2,7 @@
 //! between (peername 4). All branching is here, under one deadline; the steps themselves are in
 //! `proxy`, `tls` and `ws`.
 
-use crate::accept::Accepted;
+use crate::accept::{Accepted, Listener};
 use crate::error::{Admit, Cause, HandshakeError, Refusal, Stage};
 use crate::limits::Slot;
 use crate::outbuf::OutBuf;
@@ -23,6 +23,8 @@ use tokio::time::timeout_at;
 
 /// How long a refused client may take to read our answer (peername 5.6).
 const LINGER: Duration = Duration::from_millis(200);
+/// How many first bytes are remembered (peername 5.6).
+const FIRST_MAX: usize = 16;
 
 /// Turns an accepted socket into a connection. It registers with the runtime of the calling task.
 ///
@@ -31,8 +33,8 @@ const LINGER: Duration = Duration::from_millis(200);
 /// has been told.
 pub async fn handshake(accepted: Accepted, handler: &dyn Handler) -> Result<Connection, HandshakeError> {
     let evicted = accepted.slot.evicted();
-    let shared = Arc::clone(&accepted.shared);
     let mut job = Job {
+        shared: accepted.shared,
         spec: accepted.spec,
         socket: accepted.addr,
         at: accepted.at,
@@ -40,10 +42,8 @@ pub async fn handshake(accepted: Accepted, handler: &dyn Handler) -> Result<Conn
         charged: accepted.charged.then_some(accepted.addr),
         last: accepted.addr,
         stage: Stage::Proxy,
-        hop: None,
-        peer: None,
-        class: None,
-        answered: None,
+        known: Known::default(),
+        unanswered: None,
     };
     let outcome = tokio::select! {
         biased;
@@ -53,14 +53,14 @@ pub async fn handshake(accepted: Accepted, handler: &dyn Handler) -> Result<Conn
     match outcome {
         Ok((transport, tls, peer)) => Ok(job.into_connection(transport, tls, peer)),
         Err(cause) => {
-            let refusal = job.refusal(&cause);
-            log::refusal(
-                &shared.log,
-                &refusal,
-                job.spec.policy.address_header(),
-                Instant::now(),
-            );
+            let answer = job.unanswered.take().zip(cause.http_status());
+            let refusal = job.refusal(&cause, answer.as_ref().map(|(_, status)| *status));
+            let header = job.spec.policy.address_header();
+            log::refusal(&job.shared.log, &refusal, header, Instant::now());
             handler.refused(&refusal);
+            if let Some((transport, status)) = answer {
+                say(transport, status).await;
+            }
             Err(HandshakeError {
                 stage: job.stage,
                 fault: cause.fault(),
@@ -72,6 +72,7 @@ pub async fn handshake(accepted: Accepted, handler: &dyn Handler) -> Result<Conn
 
 /// A handshake on its way, and what is known so far.
 struct Job {
+    shared: Arc<Listener>,
     spec: Arc<ListenerSpec>,
     socket: Addr,
     at: Instant,
@@ -81,11 +82,20 @@ struct Job {
     /// The address of the last gate.
     last: Addr,
     stage: Stage,
+    known: Known,
+    /// A refused client that waits for an HTTP answer.
+    unanswered: Option<Transport>,
+}
+
+/// What a refusal tells besides.
+#[derive(Default)]
+struct Known {
     hop: Option<Addr>,
     peer: Option<Arc<Peer>>,
-    class: Option<FirstBytes>,
-    /// The HTTP status that was sent.
-    answered: Option<u16>,
+    reject: Option<Reject>,
+    first: Vec<u8>,
+    header: Option<String>,
+    same_address: bool,
 }
 
 impl Job {
@@ -99,12 +109,22 @@ impl Job {
         let (hop, mut rest) = match proxy::read(&mut socket, &spec.policy, self.socket, deadline).await {
             Ok(passed) => (passed.hop, passed.rest),
             Err(ended) => {
-                (self.hop, self.class) = (ended.hop, Some(ended.class));
+                let once = || {
+                    self.shared
+                        .log
+                        .pass("same_address", None, Instant::now())
+                        .is_some()
+                };
+                let same = proxy::names_itself(&mut socket, self.socket, &ended, once).await;
+                self.known.same_address = same;
+                self.known.saw(&ended.seen);
+                self.known.hop = ended.reject.as_ref().and_then(Reject::hop);
+                self.known.reject = ended.reject;
                 return Err(ended.cause);
             }
         };
-        self.hop = Some(hop.addr());
-        self.class = Some(peer::sniff(&rest));
+        self.known.hop = Some(hop.addr());
+        self.known.saw(&rest);
         // Final unless the header stage is on.
         let mut peer = Arc::new(peer::resolve_socket(&spec.policy, &hop));
         if !spec.policy.header_stage() {
@@ -130,7 +150,7 @@ impl Job {
                 Ok(None) => {}
                 Ok(Some(named)) => peer = named,
                 Err(cause) => {
-                    self.answer(transport, cause.http_status()).await;
+                    self.unanswered = Some(transport);
                     return Err(cause);
                 }
             }
@@ -157,8 +177,8 @@ impl Job {
             let read = timeout_at(deadline.into(), transport.read_some(&mut bytes)).await;
             // An end or a deadline is the next layer's to judge.
             let more = matches!(read, Ok(Ok(1..)));
-            self.class = Some(peer::sniff(&bytes));
-            if peer::after_tls(hop, &bytes).map_err(|r| refused(&r))? || !more {
+            self.known.saw(&bytes);
+            if peer::after_tls(hop, &bytes).map_err(|r| self.refused(r))? || !more {
                 break;
             }
         }
@@ -176,11 +196,8 @@ impl Job {
     ) -> Result<Option<Arc<Peer>>, Cause> {
         let mut bytes = Vec::new();
         let upgrade = loop {
-            let had = bytes.len();
             let n = within(deadline, async { Ok(transport.read_some(&mut bytes).await?) }).await?;
-            if had < 16 {
-                self.class = Some(peer::sniff(&bytes));
-            }
+            self.known.saw(&bytes);
             if n == 0 {
                 return Err(Cause::Gone);
             }
@@ -190,8 +207,11 @@ impl Job {
         };
         let mut named = None;
         if self.spec.policy.header_stage() {
-            let fields = upgrade.fields.iter().map(|(name, value)| (&name[..], &value[..]));
-            let peer = peer::resolve_headers(&self.spec.policy, hop, fields).map_err(|r| refused(&r))?;
+            let fields = || upgrade.fields.iter().map(|(name, value)| (&name[..], &value[..]));
+            let peer = peer::resolve_headers(&self.spec.policy, hop, fields()).map_err(|reject| {
+                self.known.header = shown(fields(), self.spec.policy.address_header());
+                self.refused(reject)
+            })?;
             let peer = Arc::new(peer);
             self.settle(&peer)?;
             self.admit(
@@ -214,7 +234,7 @@ impl Job {
 
     /// No further claim can come: this is the peer.
     fn settle(&mut self, peer: &Arc<Peer>) -> Result<(), Cause> {
-        self.peer = Some(Arc::clone(peer));
+        self.known.peer = Some(Arc::clone(peer));
         let full = peer.kind() == Kind::Proxy && !self.slot.is_proxy(self.spec.max_connections_proxy);
         if full { Err(Cause::Full) } else { Ok(()) }
     }
@@ -237,7 +257,7 @@ impl Job {
             source,
             exempt,
             charged: self.charged.is_some_and(|c| c.same_host(&addr)),
-            peer: self.peer.as_deref(),
+            peer: self.known.peer.as_deref(),
             now: Instant::now(),
         };
         match handler.admit(&arrival) {
@@ -253,28 +273,28 @@ impl Job {
         Ok(())
     }
 
-    /// Sends a refusal's HTTP head and lets the client read it.
-    async fn answer(&mut self, mut transport: Transport, status: Option<u16>) {
-        let Some(status) = status else { return };
-        self.answered = Some(status);
-        let goodbye = async {
-            transport.write_all(&head::refusal(status)).await?;
-            transport.finish(OutBuf::new()).await
-        };
-        // Whether it arrives is not our concern any more.
-        let _ = timeout_at((Instant::now() + LINGER).into(), goodbye).await;
+    /// Keeps the resolver's refusal for whoever asks how it came to that.
+    fn refused(&mut self, reject: Reject) -> Cause {
+        let cause = Cause::Peername(reject.code(), reject.detail());
+        self.known.reject = Some(reject);
+        cause
     }
 
-    fn refusal<'a>(&'a self, cause: &'a Cause) -> Refusal<'a> {
+    fn refusal<'a>(&'a self, cause: &'a Cause, http_status: Option<u16>) -> Refusal<'a> {
+        let known = &self.known;
         Refusal {
             listener: &self.spec.name,
             socket: self.socket,
-            hop: self.hop,
-            peer: self.peer.as_deref(),
+            hop: known.hop,
+            peer: known.peer.as_deref(),
             stage: self.stage,
             cause,
-            http_status: self.answered,
-            class: self.class,
+            http_status,
+            reject: known.reject.as_ref(),
+            class: known.class(),
+            first_bytes: &known.first,
+            header: known.header.as_deref(),
+            same_address: known.same_address,
             lasted: self.at.elapsed(),
         }
     }
@@ -288,14 +308,39 @@ impl Job {
             login_deadline: self.at + self.spec.login_timeout,
             accepted_at: self.at,
             slot: self.slot,
-            class: self.class,
+            class: self.known.class(),
             listener: self.spec,
         }
     }
 }
 
-fn refused(reject: &Reject) -> Cause {
-    Cause::Peername(reject.code(), reject.detail())
+impl Known {
+    /// Remembers the beginning of what a layer met.
+    fn saw(&mut self, bytes: &[u8]) {
+        self.first.clear();
+        self.first.extend(bytes.iter().take(FIRST_MAX));
+    }
+
+    fn class(&self) -> Option<FirstBytes> {
+        (!self.first.is_empty()).then(|| peer::sniff(&self.first))
+    }
+}
+
+/// The address header as the log may show it.
+fn shown<'a>(fields: impl Iterator<Item = (&'a [u8], &'a [u8])>, name: &str) -> Option<String> {
+    let lines = fields.filter(|(field, _)| field.eq_ignore_ascii_case(name.as_bytes()));
+    let value = lines.map(|(_, value)| value).collect::<Vec<_>>().join(&b","[..]);
+    (!value.is_empty()).then(|| peer::escape_header(&value))
+}
+
+/// Sends a refusal's HTTP head and lets the client read it.
+async fn say(mut transport: Transport, status: u16) {
+    let goodbye = async {
+        transport.write_all(&head::refusal(status)).await?;
+        transport.finish(OutBuf::new()).await
+    };
+    // Whether it arrives is not our concern any more.
+    let _ = timeout_at((Instant::now() + LINGER).into(), goodbye).await;
 }
 
 /// Runs a step until its deadline.

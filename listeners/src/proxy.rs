@@ -3,8 +3,8 @@
 
 use crate::error::Cause;
 use crate::socket::Socket;
-use peer::{Addr, End, FirstBytes, Hop, Policy, ProxyStage, Reject, Verdict};
-use std::time::Instant;
+use peer::{Addr, Code, End, Hop, Policy, ProxyStage, RawPolicy, Reject, Signature, Source, Value, Verdict};
+use std::time::{Duration, Instant};
 use tokio::time::timeout_at;
 
 /// What the stage leaves to the next ones.
@@ -17,10 +17,15 @@ pub(crate) struct Passed {
 /// Why the stage ended the connection.
 pub(crate) struct Ended {
     pub(crate) cause: Cause,
-    /// The hop, if the header named it.
-    pub(crate) hop: Option<Addr>,
-    pub(crate) class: FirstBytes,
+    /// The refusal, unless it was a quiet end.
+    pub(crate) reject: Option<Reject>,
+    /// What had arrived.
+    pub(crate) seen: Vec<u8>,
 }
+
+/// Bytes of a refused header that are read on, and for how long, to see whom it names (peername 11.1).
+const READ_ON_MAX: usize = 232;
+const READ_ON: Duration = Duration::from_millis(200);
 
 /// Reads until the verdict. A byte does not move `deadline`.
 pub(crate) async fn read(
@@ -29,35 +34,27 @@ pub(crate) async fn read(
     addr: Addr,
     deadline: Instant,
 ) -> Result<Passed, Ended> {
-    let mut stage = ProxyStage::new(policy, addr).map_err(|reject| refused(&reject, FirstBytes::Empty))?;
+    let mut stage = ProxyStage::new(policy, addr).map_err(|reject| refused(reject, Vec::new()))?;
     let mut verdict = Verdict::Undecided;
     loop {
-        let class = || peer::sniff(stage.received());
         match verdict {
             Verdict::Accept { hop, .. } => {
                 let rest = stage.into_rest();
                 return Ok(Passed { hop, rest });
             }
-            Verdict::Reject(reject) => return Err(refused(&reject, class())),
+            Verdict::Reject(reject) => return Err(refused(reject, stage.received().to_vec())),
             Verdict::Close(code) => {
-                let (cause, class) = (Cause::Peername(code, None), class());
+                let (cause, seen) = (Cause::Peername(code, None), stage.received().to_vec());
                 return Err(Ended {
                     cause,
-                    hop: None,
-                    class,
+                    reject: None,
+                    seen,
                 });
             }
             Verdict::Undecided => {}
         }
-        let pushed = socket.read_with(|bytes| {
-            if bytes.is_empty() {
-                None
-            } else {
-                Some(stage.push(bytes))
-            }
-        });
-        let pushed = timeout_at(deadline.into(), pushed).await;
-        verdict = match pushed {
+        let pushed = socket.read_with(|bytes| (!bytes.is_empty()).then(|| stage.push(bytes)));
+        verdict = match timeout_at(deadline.into(), pushed).await {
             Ok(Ok(Some(verdict))) => verdict,
             // A reset is an end too; the next layer meets it again.
             Ok(Ok(None) | Err(_)) => stage.finish(End::Eof),
@@ -66,10 +63,64 @@ pub(crate) async fn read(
     }
 }
 
-fn refused(reject: &Reject, class: FirstBytes) -> Ended {
+fn refused(reject: Reject, seen: Vec<u8>) -> Ended {
     Ended {
         cause: Cause::Peername(reject.code(), reject.detail()),
-        hop: reject.hop(),
-        class,
+        reject: Some(reject),
+        seen,
+    }
+}
+
+/// Whether a sender that may not speak PROXY says so about itself: then a load balancer keeps the
+/// client's address and adds the header as well (D16). `may_read_on` lets it read a little more.
+pub(crate) async fn names_itself(
+    socket: &mut Socket,
+    addr: Addr,
+    ended: &Ended,
+    may_read_on: impl FnOnce() -> bool,
+) -> bool {
+    let code = ended.reject.as_ref().map(Reject::code);
+    let unheard = [Code::ProxyPeer, Code::ProxyUntrusted, Code::ProxyUnexpected];
+    if !code.is_some_and(|code| unheard.contains(&code)) {
+        return false;
+    }
+    let mut bytes = ended.seen.clone();
+    if let Some(named) = named(addr, &bytes) {
+        return named.same_host(&addr);
+    }
+    if !may_read_on() {
+        return false;
+    }
+    let deadline = Instant::now() + READ_ON;
+    while bytes.len() < READ_ON_MAX && peer::signature(&bytes) != Signature::None {
+        let more = socket.read_with(|more| {
+            bytes.extend_from_slice(more);
+            !more.is_empty()
+        });
+        if !matches!(timeout_at(deadline.into(), more).await, Ok(Ok(true))) {
+            break;
+        }
+        if let Some(named) = named(addr, &bytes) {
+            return named.same_host(&addr);
+        }
+    }
+    false
+}
+
+/// The address that a whole header at the start of `bytes` names, were `addr` listed.
+fn named(addr: Addr, bytes: &[u8]) -> Option<Addr> {
+    let mut keys = RawPolicy::default();
+    keys.set("proxy_protocol", Value::Str("required".to_owned()));
+    keys.set(
+        "trusted_proxies",
+        Value::List(vec![Value::Str(addr.host_text().to_string())]),
+    );
+    let policy = keys.check(peer::Transport::Tcp, &|_| None).policy?;
+    let mut stage = ProxyStage::new(&policy, addr).ok()?;
+    match (stage.push(bytes), stage.finish(End::Timeout)) {
+        (Verdict::Accept { hop, .. }, _) | (_, Verdict::Accept { hop, .. }) => {
+            (hop.source() != Source::Socket).then(|| hop.addr())
+        }
+        _ => None,
     }
 }

@@ -62,6 +62,29 @@ async fn a_stranger_is_refused_before_it_speaks() {
 }
 
 #[tokio::test]
+async fn a_stranger_that_speaks_of_itself_is_noticed_once_in_a_while() {
+    let own = b"PROXY TCP4 127.0.0.1 192.0.2.1 51234 1883\r\n";
+    let required = [
+        ("proxy_protocol", text("required")),
+        ("trusted_proxies", list(&["192.0.2.1"])),
+    ];
+    for (keys, code) in [(&required[..], "E_PROXY_PEER"), (&[], "E_PROXY_UNEXPECTED v1")] {
+        let mut world = World::new(spec(TransportKind::Tcp, policy(TransportKind::Tcp, keys)));
+        for (bytes, noticed) in [(HEADER, false), (&own[..], code != "E_PROXY_PEER")] {
+            let mut client = Client::socket(world.addr, Cut::Whole).await;
+            client.send_raw(bytes).await;
+            let refusal = world.refusal().await;
+            assert_eq!((refusal.text.as_str(), refusal.same_address), (code, noticed));
+        }
+    }
+    // The first one may be read on.
+    let mut world = World::new(spec(TransportKind::Tcp, policy(TransportKind::Tcp, &required)));
+    let mut client = Client::socket(world.addr, Cut::Everywhere).await;
+    client.send_raw(own).await;
+    assert!(world.refusal().await.same_address);
+}
+
+#[tokio::test]
 async fn a_second_header_is_refused_outside_and_inside_tls() {
     for kind in KINDS {
         let (refusal, _) = refused(behind_proxy(kind), &[HEADER, HEADER].concat()).await;
@@ -220,6 +243,23 @@ async fn address_headers_are_refused_by_the_rules() {
         let strict = policy(kind, &keys);
         let long = "1.2.3.4,".repeat(20);
         upgrade(&strict, &upgrade_request(&[]), 400, "E_HEADER_MISSING").await;
+        let mut world = World::new(spec(kind, Arc::clone(&strict)));
+        let to = world.addr;
+        let forged = upgrade_request(&[
+            ("x-forwarded-for", "10.0.0.1, \u{e9}\"x"),
+            ("X-Forwarded-For", "127.0.0.1"),
+        ]);
+        let mut client = Client::socket(to, Cut::Whole).await;
+        if kind == TransportKind::Wss {
+            client.start_tls(Arc::new(tls_config(None))).await;
+        }
+        client.send_plain(forged.as_bytes()).await;
+        let refusal = world.refusal().await;
+        assert_eq!(
+            refusal.header.as_deref(),
+            Some("10.0.0.1, \\xc3\\xa9\\x22x, 127.0.0.1")
+        );
+        assert_eq!(refusal.text, "E_HEADER_UNRESOLVABLE garbage");
         upgrade(
             &strict,
             &upgrade_request(&[("X-Forwarded-For", "what")]),

@@ -75,6 +75,8 @@ pub(crate) struct Refused {
     pub(crate) class: Option<peer::FirstBytes>,
     pub(crate) http_status: Option<u16>,
     pub(crate) hop: Option<String>,
+    pub(crate) header: Option<String>,
+    pub(crate) same_address: bool,
 }
 
 type Judge = dyn Fn(&Arrival<'_>) -> Admit + Send + Sync;
@@ -107,6 +109,8 @@ impl Handler for Recorder {
             class: refusal.class,
             http_status: refusal.http_status,
             hop: refusal.hop.map(|h| h.to_string()),
+            header: refusal.header.map(str::to_owned),
+            same_address: refusal.same_address,
         });
     }
 
