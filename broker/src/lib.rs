@@ -9,6 +9,7 @@ pub mod authn;
 pub mod cli;
 pub mod cluster;
 pub mod config;
+pub mod control;
 pub mod ctl;
 pub mod doctor;
 pub mod doors;

@@ -5,7 +5,7 @@
 //! the scrape and comes in a [`Levels`]. The port that serves the text is `admin::health`.
 //! No address, client id, username or topic is ever a label.
 
-mod render;
+pub mod render;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};

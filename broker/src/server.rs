@@ -17,11 +17,12 @@ use crate::authn::Authenticator;
 use crate::authn::password::Passwords;
 use crate::cli::Exit;
 use crate::config::{Config, Loaded};
+use crate::control::{Control, Door};
 use crate::gate::Gate;
 use crate::metrics::Metrics;
 use crate::node::{Node, Parts, Snapshot};
 use crate::shard::{self, end};
-use crate::{doors, rules};
+use crate::{admin, doors, rules};
 
 /// Why the broker did not start; the text tells the operator what to change.
 #[derive(Debug)]
@@ -45,8 +46,7 @@ impl std::error::Error for StartError {}
 /// A running broker.
 pub struct Broker {
     node: Arc<Node>,
-    listeners: Vec<Arc<listeners::Listener>>,
-    accepting: watch::Sender<bool>,
+    control: Arc<Control>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -78,18 +78,18 @@ impl Broker {
         let threads = (0..shards)
             .map(|index| start_shard(index, &node))
             .collect::<Result<Vec<_>, _>>()?;
-        let (accepting, _) = watch::channel(true);
-        let mut broker = Self {
+        let doors = bound
+            .into_iter()
+            .enumerate()
+            .map(|(index, door)| open(&node, door, index % shards))
+            .collect();
+        let control = Control::new(Arc::clone(&node), doors);
+        node.audit.record(Event::Start(env!("CARGO_PKG_VERSION")));
+        Ok(Self {
             node,
-            listeners: Vec::new(),
-            accepting,
+            control,
             threads,
-        };
-        for (index, listener) in bound.into_iter().enumerate() {
-            broker.accept(listener, index % shards);
-        }
-        broker.node.audit.record(Event::Start(env!("CARGO_PKG_VERSION")));
-        Ok(broker)
+        })
     }
 
     /// What its shards share.
@@ -99,37 +99,18 @@ impl Broker {
 
     /// Where its listeners really listen, by name.
     pub fn local(&self, name: &str) -> Option<listeners::Bind> {
-        let listener = self.listeners.iter().find(|l| &*l.spec().name == name)?;
-        Some(listener.local().clone())
+        self.control.local(name)
     }
 
-    /// Its listeners.
-    pub fn listeners(&self) -> &[Arc<listeners::Listener>] {
-        &self.listeners
-    }
-
-    fn accept(&mut self, listener: BoundListener, shard: usize) {
-        self.listeners.push(Arc::clone(listener.shared()));
-        let node = Arc::clone(&self.node);
-        let mut accepting = self.accepting.subscribe();
-        self.node.inboxes[shard].run(move |_| {
-            tokio::spawn(async move {
-                let name = Arc::clone(&listener.shared().spec().name);
-                let closed = async move {
-                    // An error means that the broker is gone.
-                    let _ = accepting.wait_for(|&go_on| !go_on).await;
-                };
-                if let Err(error) = listeners::accept_loop(listener, node, closed).await {
-                    tracing::error!("listener {name}: stopped accepting: {error}");
-                }
-            });
-        });
+    /// What the administration asks.
+    pub fn control(&self) -> &Arc<Control> {
+        &self.control
     }
 
     /// Stops: no new connections, DISCONNECT 0x8B to everybody, the shards end, the audit log is written out.
     pub fn stop(mut self) {
         self.node.draining.store(true, Ordering::Relaxed);
-        self.accepting.send_replace(false);
+        self.control.stop_accepting();
         let (done, waiting) = std::sync::mpsc::channel();
         for inbox in &self.node.inboxes {
             let done = done.clone();
@@ -156,6 +137,29 @@ impl Broker {
         }
         self.node.audit.flush();
     }
+}
+
+/// Starts accepting on a listener, on the thread of `shard`.
+fn open(node: &Arc<Node>, listener: BoundListener, shard: usize) -> Door {
+    let (accepting, mut told) = watch::channel(true);
+    let door = Door {
+        listener: Arc::clone(listener.shared()),
+        accepting,
+    };
+    let handler = Arc::clone(node);
+    node.inboxes[shard].run(move |_| {
+        tokio::spawn(async move {
+            let name = Arc::clone(&listener.shared().spec().name);
+            let closed = async move {
+                // An error means that the broker is gone.
+                let _ = told.wait_for(|&go_on| !go_on).await;
+            };
+            if let Err(error) = listeners::accept_loop(listener, handler, closed).await {
+                tracing::error!("listener {name}: stopped accepting: {error}");
+            }
+        });
+    });
+    door
 }
 
 fn bind_all(config: &Config) -> Result<Vec<BoundListener>, StartError> {
@@ -213,9 +217,36 @@ pub fn run(loaded: &Loaded) -> ExitCode {
             return Exit::No.into();
         }
     };
-    runtime.block_on(until_told_to_stop());
+    if let Err(error) = runtime.block_on(serve_until_stopped(&broker, loaded)) {
+        eprintln!("error: {error}");
+        broker.stop();
+        return Exit::No.into();
+    }
     broker.stop();
     Exit::Done.into()
+}
+
+/// Serves the administration until a signal says stop.
+async fn serve_until_stopped(broker: &Broker, loaded: &Loaded) -> Result<(), StartError> {
+    let admin = &loaded.config.admin;
+    let what = |error: std::io::Error| {
+        StartError::System(format!(
+            "admin.socket: cannot listen on {}: {error}",
+            admin.socket.display()
+        ))
+    };
+    let listener = admin::server::bind_unix(&admin.socket, admin.socket_mode, admin.socket_group.as_deref());
+    let listener = listener.map_err(what)?;
+    let tokens = Arc::new(admin::tokens::Tokens::new(admin.tokens_file.clone()));
+    let backend: Arc<dyn admin::backend::Backend> = Arc::clone(&broker.control) as _;
+    let router = admin::api::Api::new(backend, tokens).router();
+    tokio::select! {
+        () = admin::server::serve_unix(listener, router) => {}
+        () = until_told_to_stop() => {}
+    }
+    // The file would make the next start look for a broker behind it.
+    let _ = std::fs::remove_file(&admin.socket);
+    Ok(())
 }
 
 async fn until_told_to_stop() {

@@ -154,6 +154,20 @@ impl Retained {
         portion
     }
 
+    /// Up to `limit` messages of any topic, also expired ones, from after the topic `after` on.
+    pub fn scan_all(&self, after: Option<&str>, limit: usize) -> Portion {
+        let set = self.set.read().unwrap_or_else(PoisonError::into_inner);
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut range = set.messages.range::<str, _>((from, Bound::Unbounded));
+        let messages: Vec<_> = range.by_ref().take(limit).map(|e| Arc::clone(&e.0)).collect();
+        let after = if range.next().is_some() {
+            messages.last().map(|m| m.topic().to_owned())
+        } else {
+            None
+        };
+        Portion { messages, after }
+    }
+
     /// Forgets what has expired at `now` among the `limit` topics after `after`; returns where to go on and how
     /// many went.
     pub fn sweep(&self, after: Option<&str>, limit: usize, now: u64) -> (Option<String>, Vec<Arc<Message>>) {

@@ -20,7 +20,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use codec::Version;
+use peer::Peer;
 
+use crate::admin::views::Tls;
 use crate::router::trie::SessionRef;
 use alias::{AliasesIn, AliasesOut};
 use inflight::Window;
@@ -97,6 +99,17 @@ pub struct Statistics {
     pub dropped: u64,
 }
 
+/// Where a client was seen last, for a session whose client is away.
+#[derive(Clone, Debug)]
+pub struct LastSeen {
+    /// Its address.
+    pub peer: Arc<Peer>,
+    /// Where it came in.
+    pub listener: Arc<str>,
+    /// Who ended its TLS.
+    pub tls: Tls,
+}
+
 /// One session.
 #[derive(Debug)]
 pub struct Session {
@@ -136,6 +149,8 @@ pub struct Session {
     pub will_due: Option<u64>,
     /// When somebody looks whether the session has expired, in ms since 1970; 0 = nobody does.
     pub expiry_timer: u64,
+    /// Where its client was seen last, while it is away.
+    pub last_seen: Option<Box<LastSeen>>,
     /// Counters.
     pub statistics: Statistics,
 }
@@ -167,6 +182,7 @@ impl Session {
             will: None,
             will_due: None,
             expiry_timer: 0,
+            last_seen: None,
             statistics: Statistics::default(),
         }
     }

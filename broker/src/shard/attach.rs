@@ -184,6 +184,7 @@ impl Shard {
         session.keepalive = login.keepalive;
         session.connected_at = now;
         session.disconnected_at = 0;
+        session.last_seen = None;
         session.will = login.will;
         session.will_due = None;
         session.link = Link {

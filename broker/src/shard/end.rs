@@ -11,6 +11,7 @@ use super::timers::Deadline;
 use crate::audit::DisconnectReason;
 use crate::metrics;
 use crate::router::trie::SessionRef;
+use crate::session::{LastSeen, Link};
 
 /// Why a connection ends.
 #[derive(Debug)]
@@ -104,6 +105,9 @@ impl Shard {
         conn.counters.disconnect(counted(cause.reason()));
         conn.counters.received_bytes.add(conn.received);
         conn.counters.sent_bytes.add(conn.sent);
+        if let Some(client) = self.client(who) {
+            client.session.last_seen = Some(Box::new(LastSeen::of(&conn)));
+        }
         let waiting = std::mem::take(&mut conn.waiting);
         self.release_all(waiting);
         conn.wake();
@@ -111,7 +115,10 @@ impl Shard {
         self.announce(who, false);
         self.settle_will(who, cause.discards_will());
         let Some(client) = self.client(who) else { return };
-        client.session.link = crate::session::Link::default();
+        client.session.link = Link {
+            version,
+            ..Link::default()
+        };
         client.session.unacknowledged = 0;
         if client.session.is_persistent() {
             self.watch_expiry(who);

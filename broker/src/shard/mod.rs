@@ -20,6 +20,7 @@ pub mod retained;
 pub mod serve;
 pub mod subscribe;
 pub mod timers;
+pub mod views;
 
 use std::cell::RefCell;
 use std::collections::HashMap;

@@ -60,7 +60,7 @@ impl Login {
 
 impl Shard {
     /// Who a record about a connected client is about.
-    pub(super) fn facts(&mut self, who: SessionRef) -> Option<ClientFacts> {
+    pub fn facts(&mut self, who: SessionRef) -> Option<ClientFacts> {
         let client = self.client(who)?;
         let conn = client.conn.as_ref()?;
         Some(facts_of(&client.session, conn))

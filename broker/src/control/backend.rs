@@ -1,0 +1,208 @@
+//! The calls of the admin API, each led to where it is answered.
+
+use super::Control;
+use super::clients::audit_actor;
+use crate::admin::backend::{Backend, Items, ListenerAction, Reply};
+use crate::admin::problem::Failure;
+#[allow(clippy::wildcard_imports, reason = "every view crosses here")]
+use crate::admin::views::*;
+use crate::audit::{self, Event};
+
+fn ready<T: Send + 'static>(result: Result<T, Failure>) -> Reply<'static, T> {
+    Box::pin(std::future::ready(result))
+}
+
+fn not_yet<T: Send + 'static>(what: &str) -> Reply<'static, T> {
+    ready(Err(Failure::Unavailable(format!("{what}: not in this version"))))
+}
+
+impl Backend for Control {
+    fn network(&self, name: &str) -> Option<Vec<ipnet::IpNet>> {
+        let snapshot = self.node.snapshot.load();
+        let texts = snapshot.config.networks.get(name)?;
+        Some(
+            texts
+                .iter()
+                .filter_map(|text| super::clients::network(text).ok())
+                .collect(),
+        )
+    }
+
+    fn status(&self) -> Reply<'_, StatusView> {
+        Box::pin(self.status_view())
+    }
+
+    fn health(&self) -> Reply<'_, HealthView> {
+        Box::pin(async { Ok(self.health_view().await) })
+    }
+
+    fn stats(&self) -> Reply<'_, StatsView> {
+        ready(Ok(self.stats_view()))
+    }
+
+    fn metrics(&self) -> Reply<'_, String> {
+        Box::pin(self.metrics_text())
+    }
+
+    fn clients(&self, filter: ClientFilter, page: Page) -> Reply<'_, List<ClientView>> {
+        Box::pin(self.list_clients(filter, page))
+    }
+
+    fn client(&self, id: String) -> Reply<'_, ClientView> {
+        Box::pin(self.show_client(id))
+    }
+
+    fn client_peername(&self, id: String) -> Reply<'_, ExplainView> {
+        Box::pin(self.explain_client(id))
+    }
+
+    fn kick(&self, request: KickRequest, actor: Actor) -> Reply<'_, KickView> {
+        Box::pin(self.kick_clients(request, actor))
+    }
+
+    fn sessions(&self, page: Page) -> Reply<'_, List<SessionView>> {
+        Box::pin(self.list_sessions(page))
+    }
+
+    fn session(&self, id: String) -> Reply<'_, SessionView> {
+        Box::pin(self.show_session(id))
+    }
+
+    fn drop_session(&self, id: String, _actor: Actor) -> Reply<'_, DropView> {
+        Box::pin(self.end_session(id))
+    }
+
+    fn subscriptions(&self, filter: SubscriptionFilter, page: Page) -> Reply<'_, List<SubscriptionView>> {
+        Box::pin(self.list_subscriptions(filter, page))
+    }
+
+    fn topics(&self, page: Page) -> Reply<'_, List<TopicView>> {
+        ready(Ok(self.list_topics(&page)))
+    }
+
+    fn retained(&self, filter: Option<String>, page: Page) -> Reply<'_, List<RetainedView>> {
+        ready(Ok(self.list_retained(filter.as_deref(), &page)))
+    }
+
+    fn retained_message(&self, topic: String) -> Reply<'_, RetainedMessageView> {
+        ready(self.show_retained(&topic))
+    }
+
+    fn delete_retained(&self, topic: String, _actor: Actor) -> Reply<'_, DropView> {
+        ready(self.delete_retained_message(&topic))
+    }
+
+    fn listeners(&self) -> Reply<'_, Vec<ListenerView>> {
+        ready(Ok(self.listener_views()))
+    }
+
+    fn listener(&self, name: String, action: ListenerAction, _actor: Actor) -> Reply<'_, ListenerView> {
+        Box::pin(async move { self.listener_action(&name, action).await })
+    }
+
+    fn store(&self) -> Reply<'_, StoreView> {
+        Box::pin(self.store_view())
+    }
+
+    fn drain(&self, _actor: Actor) -> Reply<'_, HealthView> {
+        self.node
+            .draining
+            .store(true, std::sync::atomic::Ordering::Relaxed);
+        self.health()
+    }
+
+    fn proxies(&self) -> Reply<'_, Vec<ProxyView>> {
+        not_yet("proxies")
+    }
+
+    fn explain(&self, request: ExplainRequest) -> Reply<'_, ExplainView> {
+        ready(self.explain_request(&request))
+    }
+
+    fn doctor(&self, _listener: Option<String>) -> Reply<'_, DoctorView> {
+        not_yet("doctor")
+    }
+
+    fn bans(&self, _page: Page) -> Reply<'_, List<BanView>> {
+        not_yet("bans")
+    }
+
+    fn ban(&self, _request: BanRequest, _actor: Actor) -> Reply<'_, BanView> {
+        not_yet("bans")
+    }
+
+    fn unban(&self, _what: String, _by: Option<String>, _actor: Actor) -> Reply<'_, DropView> {
+        not_yet("bans")
+    }
+
+    fn quota(&self, _page: Page) -> Reply<'_, List<QuotaView>> {
+        not_yet("quotas")
+    }
+
+    fn quota_of(&self, _address: String) -> Reply<'_, QuotaView> {
+        not_yet("quotas")
+    }
+
+    fn reset_quota(&self, _address: String, _actor: Actor) -> Reply<'_, QuotaView> {
+        not_yet("quotas")
+    }
+
+    fn acl_rules(&self) -> Reply<'_, Vec<AclRuleView>> {
+        ready(Ok(self.rule_views()))
+    }
+
+    fn acl_test(&self, _request: AclTestRequest) -> Reply<'_, AclTestView> {
+        not_yet("acl test of the running rules")
+    }
+
+    fn config(&self, _prefix: Option<String>) -> Reply<'_, Vec<ConfigRow>> {
+        not_yet("config show of the running broker")
+    }
+
+    fn config_diff(&self) -> Reply<'_, Vec<ConfigDiffRow>> {
+        not_yet("config diff")
+    }
+
+    fn reload(&self, _request: ReloadRequest, _actor: Actor) -> Reply<'_, ReloadView> {
+        not_yet("reload")
+    }
+
+    fn log_level(&self) -> Reply<'_, LogLevelView> {
+        not_yet("log levels")
+    }
+
+    fn set_log_level(&self, _request: LogLevelRequest, _actor: Actor) -> Reply<'_, LogLevelView> {
+        not_yet("log levels")
+    }
+
+    fn trace(&self, _request: TraceRequest, _actor: Actor) -> Reply<'_, Items> {
+        not_yet("trace")
+    }
+
+    fn events(&self, _filter: EventFilter) -> Reply<'_, Items> {
+        not_yet("events")
+    }
+
+    fn audit(&self, _filter: AuditFilter) -> Reply<'_, Vec<serde_json::Value>> {
+        not_yet("audit tail")
+    }
+
+    fn audit_head(&self) -> Reply<'_, AuditHeadView> {
+        let (head, stats) = (self.node.audit.head(), self.node.audit.stats());
+        ready(Ok(AuditHeadView {
+            seq: head.as_ref().map_or(0, |head| head.seq),
+            hash: head.map(|head| head.hash),
+            dropped: stats.dropped,
+        }))
+    }
+
+    fn record(&self, call: AdminCall) {
+        self.node.audit.record(Event::Admin(audit::AdminCall {
+            actor: audit_actor(&call.actor),
+            call: call.call.into(),
+            success: call.success,
+            changed: Vec::new(),
+            errors: call.error.into_iter().collect(),
+        }));
+    }
+}
