@@ -387,3 +387,15 @@ fn write_outgoing(socket: &Socket, tls: &mut TlsLayer) -> io::Result<Flushed> {
     }
     Ok(Flushed::All)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_transport_is_small() {
+        assert!(size_of::<Transport>() <= 80, "{}", size_of::<Transport>());
+        assert!(size_of::<WsLayer>() <= 128, "{}", size_of::<WsLayer>());
+        assert!(size_of::<OutBuf>() <= 72, "{}", size_of::<OutBuf>());
+    }
+}

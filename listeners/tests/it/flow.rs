@@ -7,6 +7,7 @@ use bytes::Bytes;
 use listeners::{Connection, Flushed, OutBuf, TransportKind};
 use std::future::poll_fn;
 use std::task::Poll;
+use tokio_tungstenite::tungstenite::{self, ClientRequestBuilder, Message};
 
 async fn pair(kind: TransportKind) -> (World, Client, Connection) {
     let mut world = World::new(spec(kind, policy(kind, &[])));
@@ -210,3 +211,41 @@ async fn records_that_are_none_end_the_stream_with_an_alert() {
     assert_eq!(client.receive_all().await, b"");
     assert!(!client.ended_in_order(), "an alert, no close_notify");
 }
+
+#[tokio::test]
+async fn another_implementation_understands_us() {
+    let mut world = World::new(spec(TransportKind::Ws, policy(TransportKind::Ws, &[])));
+    let to = world.addr;
+    let client = tokio::task::spawn_blocking(move || {
+        let uri = format!("ws://{to}/mqtt").parse().expect("an address");
+        let request = ClientRequestBuilder::new(uri).with_sub_protocol("mqtt");
+        let stream = std::net::TcpStream::connect(to).expect("a listener");
+        let (mut ws, response) = tungstenite::client(request, stream).expect("an upgrade");
+        assert_eq!(response.headers()["sec-websocket-protocol"], "mqtt");
+        for n in LENGTHS {
+            ws.send(Message::Ping(b"?".to_vec().into())).expect("open");
+            ws.send(Message::binary(counted(n))).expect("open");
+            let (mut got, mut pongs) = (Vec::new(), 0);
+            while got.len() < n || pongs == 0 {
+                match ws.read().expect("open") {
+                    Message::Binary(bytes) => got.extend_from_slice(&bytes),
+                    Message::Pong(_) => pongs += 1,
+                    other => panic!("{other:?}"),
+                }
+            }
+            assert!(got == counted(n), "{n} bytes come back");
+        }
+        ws.close(None).expect("open");
+        while ws.read().is_ok() {}
+    });
+    let mut server = world.connection().await;
+    for n in LENGTHS {
+        let bytes = read_n(&mut server.transport, n).await;
+        write(&mut server.transport, &bytes).await;
+    }
+    assert_eq!(read_n(&mut server.transport, 1).await, b"", "the close");
+    drop(server);
+    soon("the client", client).await.expect("no panic");
+}
+
+const LENGTHS: [usize; 7] = [1, 125, 126, 4096, 65_535, 65_536, 300_000];
