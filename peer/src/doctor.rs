@@ -4,6 +4,8 @@
 
 mod judge;
 mod message;
+#[cfg(test)]
+mod tests;
 mod window;
 
 use crate::addr::{Addr, Class};

@@ -428,3 +428,49 @@ fn reject(policy: &Policy, socket: Addr, code: Code, detail: Detail) -> Reject {
 fn version_name(found: Signature) -> &'static str {
     if found == Signature::V1 { "v1" } else { "v2" }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{RawPolicy, Transport};
+
+    /// A length field allocates nothing: what is held is what has arrived and at most 4 KiB (peername 12).
+    #[test]
+    fn memory_follows_what_has_arrived() {
+        let mut raw = RawPolicy::default();
+        raw.set("proxy_protocol", "required")
+            .set("trusted_proxies", "10.0.0.0/24")
+            .set("proxy_header_max", 65_551);
+        let policy = raw.check(Transport::Tcp, &|_| None).policy.unwrap();
+        for step in [1, 7, 4096, 65_551] {
+            let mut stage = ProxyStage::new(&policy, "10.0.0.5:1".parse().unwrap()).unwrap();
+            let header = [&b"\r\n\r\n\0\r\nQUIT\n\x20\x00\xff\xff"[..], &vec![0; 65_535]].concat();
+            for chunk in header.chunks(step) {
+                let verdict = stage.push(chunk);
+                assert!(matches!(verdict, Verdict::Undecided));
+                assert!(stage.received.capacity() <= stage.received.len() + GROW_MAX);
+            }
+            assert!(matches!(
+                stage.push(b"\x10"),
+                Verdict::Accept { consumed: 65_551, .. }
+            ));
+            assert_eq!(stage.into_rest(), b"\x10");
+        }
+    }
+
+    #[test]
+    fn a_header_may_not_come_first_inside_tls() {
+        let policy = Policy::defaults(Transport::Tls);
+        let mut stage = ProxyStage::new(&policy, "10.0.0.5:1".parse().unwrap()).unwrap();
+        let Verdict::Accept { hop, .. } = stage.push(b"\x16") else {
+            panic!("not accepted")
+        };
+        assert!(after_tls(&hop, b"\x10").unwrap());
+        assert!(!after_tls(&hop, b"PROX").unwrap());
+        let reject = after_tls(&hop, b"PROXY ").unwrap_err();
+        assert_eq!(
+            (reject.code(), reject.detail()),
+            (Code::ProxyInsideTls, Some("v1"))
+        );
+    }
+}
