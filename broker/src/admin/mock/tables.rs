@@ -207,17 +207,11 @@ pub(crate) fn findings() -> Vec<FindingView> {
         first_seen: None,
         last_seen: None,
     };
-    let s1 = "# nginx, TCP: adds the header\nstream { server { listen 1883; proxy_pass 172.16.0.71:1883; proxy_protocol on; } }";
+    let s1 = "S1  # nginx, TCP: adds the header\n    stream { server { listen 1883; proxy_pass 172.16.0.71:1883; proxy_protocol on; } }";
     let nat = "412 clients on tcp all come from 10.0.0.1. A firewall with source NAT or a proxy hides them. Either let the firewall keep source addresses (turn NAT off for this rule), or put a proxy there that names the client [S1] [S3] and list 10.0.0.1 in trusted_proxies.";
     let env = "listeners.tcp_lb.bind comes from env BROKER__LISTENERS__TCP_LB__BIND and hides broker.toml:37";
     vec![
-        finding(
-            "D01",
-            Level::Error,
-            Some("tcp"),
-            nat,
-            vec![("S1".into(), s1.into())],
-        ),
+        finding("D01", Level::Error, Some("tcp"), nat, vec![s1.to_owned()]),
         finding("CFG021", Level::Warn, None, env, vec![]),
     ]
 }

@@ -89,9 +89,9 @@ pub struct FindingView {
     pub listener: Option<String>,
     /// The message, with its numbers.
     pub message: String,
-    /// Snippets, filled in: name (`S1`) and lines.
+    /// Snippets, filled in; the first line begins with the name (`S1`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub snippets: Vec<(String, String)>,
+    pub snippets: Vec<String>,
     /// Anchor in the documentation.
     pub docs: String,
     /// When it was seen first.

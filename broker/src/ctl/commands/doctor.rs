@@ -60,15 +60,8 @@ pub(crate) fn print_findings(findings: &[FindingView], out: &mut dyn Write) -> i
             Level::Info => "INFO",
         };
         writeln!(out, "{level:<5} {:<7} {}", finding.code, line(&finding.message))?;
-        for (name, text) in &finding.snippets {
-            for (i, part) in text.lines().enumerate() {
-                let margin = if i == 0 {
-                    format!("    {name}  ")
-                } else {
-                    "        ".to_owned()
-                };
-                writeln!(out, "{margin}{}", line(part))?;
-            }
+        for part in finding.snippets.iter().flat_map(|snippet| snippet.lines()) {
+            writeln!(out, "    {}", line(part))?;
         }
     }
     let mut parts = Vec::new();
