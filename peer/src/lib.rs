@@ -19,6 +19,7 @@ mod policy;
 mod proxy;
 mod rate;
 mod steps;
+mod suppress;
 #[cfg(feature = "test-util")]
 mod testing;
 mod text;
@@ -38,9 +39,10 @@ pub use policy::{
     Checked, ConfigCode, HeaderKind, KEYS, Policy, Problem, ProxyMode, ProxyVersions, RawPolicy, Transport,
     Value,
 };
-pub use proxy::{End, FirstBytes, ProxyStage, Signature, Verdict, after_tls, signature, sniff};
+pub use proxy::{End, FirstBytes, ProxyStage, Signature, Verdict, after_tls, names_itself, signature, sniff};
 pub use rate::{Bucket, Rate, RateKey, RateTable};
 pub use steps::{ElementFound, ElementRule, HeaderFound, PortFound, Step};
+pub use suppress::LogGate;
 #[cfg(feature = "test-util")]
 pub use testing::PeerBuilder;
 pub use text::{ELEMENT_CHARS_MAX, ELEMENTS_SHOWN_MAX, escape, escape_header, shown};

@@ -9,7 +9,7 @@ mod v2;
 
 pub use sniff::{FirstBytes, Signature, signature, sniff};
 pub(crate) use stage::socket_step;
-pub use stage::{End, ProxyStage, Verdict, after_tls};
+pub use stage::{End, ProxyStage, Verdict, after_tls, names_itself};
 
 use crate::addr::Addr;
 use crate::code::{Code, Detail, Warnings};

@@ -253,7 +253,7 @@ fn strategy_keys(keys: &Typed, found: &mut Found) {
     let leftmost = matches!(keys.strategy, Strategy::Leftmost | Strategy::LeftmostPublic);
     let overwritten = keys.strategy == Strategy::Leftmost && keys.edge_overwrites;
     found.when(
-        leftmost && !overwritten,
+        leftmost && !keys.edge_overwrites,
         ConfigCode::Cw04,
         "strategy",
         "fills `claimed` only; the peername is still that of rightmost_untrusted",

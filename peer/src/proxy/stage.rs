@@ -7,7 +7,7 @@ use crate::code::{Code, Detail, Warning, Warnings};
 use crate::info::Info;
 use crate::outcome::Reject;
 use crate::peer::{Command, Family, Hop, Kind, ProxyUse, Source};
-use crate::policy::{Policy, ProxyMode, ProxyVersions};
+use crate::policy::{Policy, ProxyMode, ProxyVersions, TypeSet};
 use crate::steps::{Step, Steps};
 use std::sync::Arc;
 
@@ -134,14 +134,34 @@ pub fn after_tls(hop: &Hop, first: &[u8]) -> Result<bool, Reject> {
         Signature::None => Ok(true),
         Signature::Undecided => Ok(false),
         found => {
-            let steps = hop.steps.clone();
-            Err(Reject::new(
-                Code::ProxyInsideTls,
-                Some(version_name(found)),
-                Some(hop.addr),
-                steps,
-            ))
+            let mut steps = hop.steps.clone();
+            let detail = Some(version_name(found));
+            steps.push(Step::ProxyEnded {
+                code: Code::ProxyInsideTls,
+                detail,
+            });
+            Err(Reject::new(Code::ProxyInsideTls, detail, Some(hop.addr), steps))
         }
+    }
+}
+
+/// Most that is read of a refused peer's header for [`names_itself`], in bytes.
+const NAMES_ITSELF_MAX: usize = 232;
+
+/// Whether the PROXY header in `bytes` names its own sender as the client (`same_address` of peername 11.1):
+/// what a balancer does that keeps client addresses and sends PROXY as well. It is for the doctor alone, on a
+/// header that is refused already; nothing of it is believed. `None`: more bytes may tell, 232 at most.
+pub fn names_itself(socket: &Addr, bytes: &[u8]) -> Option<bool> {
+    let parsed = match signature(bytes) {
+        Signature::Undecided => return None,
+        Signature::None => return Some(false),
+        Signature::V1 => v1::parse(bytes),
+        Signature::V2 => v2::parse(bytes, NAMES_ITSELF_MAX, TypeSet::default()),
+    };
+    match parsed {
+        Ok(None) => None,
+        Ok(Some(header)) => Some(header.ends.is_some_and(|(source, _)| source.same_host(socket))),
+        Err(_) => Some(false),
     }
 }
 
@@ -207,7 +227,7 @@ impl Evaluation<'_> {
         let parsed = if found == Signature::V1 {
             v1::parse(bytes)
         } else {
-            v2::parse(bytes, proxy)
+            v2::parse(bytes, proxy.header_max, proxy.expose)
         };
         let header = match parsed {
             Ok(Some(header)) => header,
@@ -472,5 +492,18 @@ mod tests {
             (reject.code(), reject.detail()),
             (Code::ProxyInsideTls, Some("v1"))
         );
+    }
+
+    #[test]
+    fn a_balancer_that_keeps_addresses_names_the_socket() {
+        let socket = "203.0.113.7:50000".parse().unwrap();
+        let line = |source: &str| format!("PROXY TCP4 {source} 10.0.0.1 50000 1883\r\n").into_bytes();
+        assert_eq!(names_itself(&socket, &line("203.0.113.7")), Some(true));
+        assert_eq!(names_itself(&socket, &line("203.0.113.8")), Some(false));
+        assert_eq!(names_itself(&socket, b"PROXY TCP4 203."), None);
+        assert_eq!(names_itself(&socket, b"PROXY TCP9\r\n"), Some(false));
+        assert_eq!(names_itself(&socket, b"\x10"), Some(false));
+        let v2 = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xcb\0\x71\x07\x0a\0\0\x01\xc3\x50\x07\x5b";
+        assert_eq!(names_itself(&socket, v2), Some(true));
     }
 }

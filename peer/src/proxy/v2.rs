@@ -5,7 +5,7 @@ use crate::addr::Addr;
 use crate::code::{Code, Warnings};
 use crate::info::Info;
 use crate::peer::{Command, Family};
-use crate::policy::ProxyPolicy;
+use crate::policy::TypeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Signature, version and command, family, length.
@@ -19,8 +19,8 @@ const UNIX: u8 = 3;
 const UNIX_PATH: usize = 108;
 
 /// `bytes` begin with the signature. Each check is made as soon as its bytes are there, so that a length
-/// field can neither delay a refusal nor make anybody wait for more than is allowed.
-pub(super) fn parse(bytes: &[u8], policy: &ProxyPolicy) -> Parsed {
+/// field can neither delay a refusal nor make anybody wait for more than `header_max` bytes.
+pub(super) fn parse(bytes: &[u8], header_max: usize, expose: TypeSet) -> Parsed {
     let Some(&version_command) = bytes.get(12) else {
         return Ok(None);
     };
@@ -43,7 +43,7 @@ pub(super) fn parse(bytes: &[u8], policy: &ProxyPolicy) -> Parsed {
         return Ok(None);
     };
     let length = usize::from(u16::from_be_bytes([high, low]));
-    if FIXED + length > policy.header_max {
+    if FIXED + length > header_max {
         return Err(Bad {
             code: Code::ProxyTooLarge,
             detail: None,
@@ -71,7 +71,7 @@ pub(super) fn parse(bytes: &[u8], policy: &ProxyPolicy) -> Parsed {
         warnings: Warnings::default(),
     };
     if named {
-        (header.info, header.warnings) = tlv::parse(whole, FIXED + addresses_len, policy.expose)?;
+        (header.info, header.warnings) = tlv::parse(whole, FIXED + addresses_len, expose)?;
         let block = whole.get(FIXED..).unwrap_or_default();
         addresses(&mut header, family, transport == 1, block);
     }
