@@ -25,6 +25,8 @@ mod walk;
 
 #[cfg(test)]
 mod load_tests;
+#[cfg(test)]
+mod property_tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
