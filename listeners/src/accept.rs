@@ -64,6 +64,15 @@ impl Accepted {
         self.addr
     }
 
+    /// Pretends that the socket's address is another one, for tests of addresses that no test can have.
+    #[cfg(feature = "test-util")]
+    #[must_use]
+    pub fn pretend(mut self, addr: Addr) -> Self {
+        self.addr = addr;
+        self.charged &= !self.spec.policy.is_listed(&addr);
+        self
+    }
+
     /// The listener as it was at accept.
     pub fn spec(&self) -> &Arc<ListenerSpec> {
         &self.spec

@@ -104,6 +104,21 @@ impl Client {
         }
     }
 
+    /// Sends bytes as they are, cut as asked, unless the server closes before.
+    pub(crate) async fn send_or_stop(&mut self, bytes: &[u8]) {
+        let step = if matches!(self.cut, Cut::Everywhere) {
+            1
+        } else {
+            bytes.len().max(1)
+        };
+        for piece in bytes.chunks(step) {
+            if !self.try_send_raw(piece).await {
+                break;
+            }
+            settle().await;
+        }
+    }
+
     /// Sends bytes as they are; false when the server has closed.
     pub(crate) async fn try_send_raw(&mut self, bytes: &[u8]) -> bool {
         self.stream.write_all(bytes).await.is_ok()

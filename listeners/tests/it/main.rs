@@ -9,3 +9,4 @@ mod deadlines;
 mod flow;
 mod refusals;
 mod tls;
+mod vectors;

@@ -1,11 +1,11 @@
 //! A listener with a handler that records, and the server's side of its connections.
 
 use listeners::{
-    Accepted, Admit, Arrival, Bind, BoundListener, Connection, Handler, HandshakeError, Listener,
+    Accepted, Admit, Arrival, Bind, BoundListener, Cause, Connection, Handler, HandshakeError, Listener,
     ListenerSpec, MinVersion, OutBuf, Refusal, TlsOptions, TlsSettings, Transport, TransportKind,
     accept_loop, bind, handshake,
 };
-use peer::{Policy, RawPolicy, Value};
+use peer::{Addr, Outcome, Policy, RawPolicy, Value};
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -68,7 +68,7 @@ pub(crate) fn spec(kind: TransportKind, policy: Arc<Policy>) -> ListenerSpec {
 }
 
 /// What a refusal told.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Refused {
     pub(crate) text: String,
     pub(crate) stage: listeners::Stage,
@@ -77,12 +77,15 @@ pub(crate) struct Refused {
     pub(crate) hop: Option<String>,
     pub(crate) header: Option<String>,
     pub(crate) same_address: bool,
+    pub(crate) outcome: Option<Outcome>,
 }
 
 type Judge = dyn Fn(&Arrival<'_>) -> Admit + Send + Sync;
 
 struct Recorder {
     judge: Box<Judge>,
+    /// The address that sockets pretend to have.
+    pretend: Option<Addr>,
     refused: UnboundedSender<Refused>,
     accepted: UnboundedSender<Accepted>,
     gates: Arc<Mutex<Vec<String>>>,
@@ -111,10 +114,19 @@ impl Handler for Recorder {
             hop: refusal.hop.map(|h| h.to_string()),
             header: refusal.header.map(str::to_owned),
             same_address: refusal.same_address,
+            outcome: match (refusal.reject, refusal.cause) {
+                (Some(reject), _) => Some(Outcome::Reject(Box::new(reject.clone()))),
+                (None, Cause::Peername(code, _)) => Some(Outcome::Close(*code)),
+                _ => None,
+            },
         });
     }
 
     fn dispatch(&self, accepted: Accepted) {
+        let accepted = match self.pretend {
+            Some(addr) => accepted.pretend(addr),
+            None => accepted,
+        };
         let _ = self.accepted.send(accepted);
     }
 }
@@ -141,9 +153,23 @@ impl World {
         Self::on(bind(spec).expect("a free port"), judge)
     }
 
+    /// A listener whose sockets have that address.
+    pub(crate) fn pretending(spec: ListenerSpec, addr: Addr) -> Self {
+        let bound = bind(spec).expect("a free port");
+        Self::start(bound, |_| Admit::Ok(None), Some(addr))
+    }
+
     pub(crate) fn on(
         bound: BoundListener,
         judge: impl Fn(&Arrival<'_>) -> Admit + Send + Sync + 'static,
+    ) -> Self {
+        Self::start(bound, judge, None)
+    }
+
+    fn start(
+        bound: BoundListener,
+        judge: impl Fn(&Arrival<'_>) -> Admit + Send + Sync + 'static,
+        pretend: Option<Addr>,
     ) -> Self {
         let addr = bound.local_addr().unwrap_or_else(|| ([0, 0, 0, 0], 0).into());
         let listener = Arc::clone(bound.shared());
@@ -153,6 +179,7 @@ impl World {
         let gates = Arc::<Mutex<Vec<String>>>::default();
         let handler = Arc::new(Recorder {
             judge: Box::new(judge),
+            pretend,
             refused,
             accepted,
             gates: Arc::clone(&gates),
