@@ -139,10 +139,14 @@ pub fn canonical(ip: IpAddr) -> IpAddr {
 
 /// Four decimal numbers 0 to 255 without leading zeros; nothing shorter, no hex.
 pub(crate) fn parse_v4(text: &[u8]) -> Option<Ipv4Addr> {
-    if text.len() > 15 || !text.iter().all(|b| b.is_ascii_digit() || *b == b'.') {
-        return None;
-    }
-    std::str::from_utf8(text).ok()?.parse().ok()
+    let mut parts = text.split(|b| *b == b'.').map(parse_octet);
+    let octets = [parts.next()??, parts.next()??, parts.next()??, parts.next()??];
+    parts.next().is_none().then(|| octets.into())
+}
+
+fn parse_octet(digits: &[u8]) -> Option<u8> {
+    let value = parse_port(digits)?;
+    u8::try_from(value).ok()
 }
 
 /// RFC 4291 2.2 forms without zone, brackets or blanks. The result is as written: an IPv4-mapped address

@@ -169,7 +169,7 @@ pub(crate) struct Steps {
     list: Vec<Step>,
 }
 
-/// In the order in which they can follow each other.
+/// In the order in which they can follow each other; the bit of each is its place.
 const PLAIN: [Step; 4] = [
     Step::SocketOff,
     Step::SocketUnlisted,
@@ -179,13 +179,17 @@ const PLAIN: [Step; 4] = [
 
 impl Steps {
     pub(crate) fn push(&mut self, step: Step) {
-        let bit = PLAIN
-            .iter()
-            .position(|p| *p == step)
-            .filter(|_| self.list.is_empty());
-        match bit {
-            Some(bit) => self.plain |= 1 << bit,
-            None => self.list.push(step),
+        let bit = match step {
+            Step::SocketOff => 1,
+            Step::SocketUnlisted => 1 << 1,
+            Step::ProxyNone => 1 << 2,
+            Step::HeaderNotLookedFor => 1 << 3,
+            _ => 0,
+        };
+        if bit != 0 && self.list.is_empty() {
+            self.plain |= bit;
+        } else {
+            self.list.push(step);
         }
     }
 
@@ -224,6 +228,15 @@ mod tests {
             steps.into_vec(),
             [Step::SocketUnlisted, Step::ProxyNone, Step::HeaderNotLookedFor]
         );
+    }
+
+    #[test]
+    fn each_plain_step_has_its_bit() {
+        for step in PLAIN {
+            let mut steps = Steps::default();
+            steps.push(step.clone());
+            assert_eq!(steps.into_vec(), [step]);
+        }
     }
 
     #[test]

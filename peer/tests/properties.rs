@@ -215,6 +215,15 @@ proptest! {
         let addr = format!("[{text}]:1");
         prop_assert_eq!(addr.parse::<Addr>().is_ok(), is_ipv6(&text), "{}", text);
     }
+
+    #[test]
+    fn ipv4_text_is_that_of_the_grammar(text in "([0-9]{0,3}[.]){2,4}[0-9a-fx+ ]{0,3}|[0-9.]{7,15}") {
+        let parsed = format!("{text}:1").parse::<Addr>();
+        prop_assert_eq!(parsed.is_ok(), is_ipv4(&text), "{}", text);
+        if let Ok(addr) = parsed {
+            prop_assert_eq!(addr.to_string(), format!("{text}:1"));
+        }
+    }
 }
 
 fn is_ipv6(text: &str) -> bool {
