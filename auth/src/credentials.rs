@@ -162,6 +162,16 @@ impl Hash {
         }
     }
 
+    /// Its format in a word, for listings.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Argon2id { .. } => "argon2id",
+            Self::Pbkdf2 { .. } => "pbkdf2-sha512",
+            Self::Sha512 { .. } => "sha512",
+            Self::Scram(_) => "scram-sha-256",
+        }
+    }
+
     /// The SCRAM keys, if the line has them.
     pub fn scram(&self) -> Option<&scram::Keys> {
         if let Self::Scram(keys) = self {

@@ -16,6 +16,7 @@ mod decision;
 mod diagnostic;
 mod explain;
 mod fmt;
+pub mod import;
 mod index;
 mod lex;
 mod lru;

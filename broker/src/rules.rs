@@ -2,6 +2,8 @@
 //!
 //! What does not live here: the language and the decisions (`auth`).
 
+pub mod question;
+
 use std::path::Path;
 
 use auth::{Acl, Env, Loader, Policy};

@@ -1,11 +1,15 @@
 //! The command line: one binary, a file for each subcommand. What a subcommand does lives in its own room; here are
 //! only its arguments, its way to it, and the exit codes.
 
+mod acl;
 mod audit;
 pub mod config;
 mod ctl;
+pub mod facts;
+mod passwd;
 mod run;
 mod token;
+mod whole_file;
 
 use std::process::ExitCode;
 
@@ -56,6 +60,10 @@ enum Command {
     Run(run::Command),
     /// Check, show and write configurations
     Config(config::Command),
+    /// Check, test, format and import rule files
+    Acl(acl::AclArgs),
+    /// The users of the password file: add, del, list
+    Passwd(passwd::PasswdArgs),
     /// Work on audit files
     Audit(audit::Command),
     /// Look into the running broker and change it
@@ -82,6 +90,8 @@ pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(command) => command.run(),
         Command::Config(command) => command.run(),
+        Command::Acl(args) => acl::run(args),
+        Command::Passwd(args) => passwd::run(args),
         Command::Audit(command) => command.run(),
         Command::Ctl(args) => ctl::main(*args).into(),
         Command::Token(command) => command.run(),
