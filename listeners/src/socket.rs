@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpStream, UnixStream};
 
@@ -77,11 +77,22 @@ impl Socket {
         buf: &mut Vec<u8>,
         max: usize,
     ) -> Poll<io::Result<usize>> {
-        buf.reserve(max);
+        if buf.capacity() - buf.len() < max {
+            // A caller's small buffer grows when there is something to read, not while it waits.
+            ready!(self.poll_read_ready(cx))?;
+            buf.reserve(max);
+        }
         let mut space = buf.limit(max);
         match self {
             Self::Tcp(s) => pin!(s.read_buf(&mut space)).poll(cx),
             Self::Unix(s) => pin!(s.read_buf(&mut space)).poll(cx),
+        }
+    }
+
+    fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(s) => s.poll_read_ready(cx),
+            Self::Unix(s) => s.poll_read_ready(cx),
         }
     }
 

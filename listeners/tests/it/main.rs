@@ -7,6 +7,7 @@ mod accept;
 mod cuts;
 mod deadlines;
 mod flow;
+mod logs;
 mod refusals;
 mod tls;
 mod vectors;

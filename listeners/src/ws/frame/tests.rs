@@ -1,6 +1,7 @@
 //! Frames against a plain encoder, cut everywhere.
 
 use super::*;
+use proptest::prelude::*;
 
 /// A client's frame.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
@@ -184,4 +185,26 @@ fn pongs_wait_for_the_end_of_a_frame_and_do_not_pile_up() {
     assert_eq!(framer.written(6), 6);
     assert!(framer.wants_write() && framer.prepare(0));
     assert!(framer.head().starts_with(&[0x8A, 100]));
+}
+
+/// Bytes that are often frames.
+fn nearly_frames() -> impl Strategy<Value = Vec<u8>> {
+    let good = (
+        prop::sample::select(vec![0x82, 0x02, 0x00, 0x80, 0x89, 0x8A, 0x88]),
+        0_usize..300,
+    )
+        .prop_map(|(first, n)| frame(first, &counted(n)));
+    let junk = prop::collection::vec(any::<u8>(), 0..20);
+    prop::collection::vec(prop_oneof![9 => good, 1 => junk], 0..8).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #[test]
+    fn cuts_change_nothing(bytes in nearly_frames(), step in 1_usize..40) {
+        let (whole, cut) = (unframe(&bytes, usize::MAX), unframe(&bytes, step));
+        prop_assert_eq!(&whole, &cut);
+        if let Ok((payload, ..)) = whole {
+            prop_assert!(payload.len() <= bytes.len());
+        }
+    }
 }
