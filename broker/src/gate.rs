@@ -58,8 +58,10 @@ impl Handler for Node {
                         code: *code,
                         detail: detail.map(Into::into),
                         hop: refusal.hop,
-                        first_bytes: refusal.class.map(|class| (class.as_str(), Vec::new())),
-                        header: None,
+                        first_bytes: refusal
+                            .class
+                            .map(|class| (class.as_str(), refusal.first_bytes.to_vec())),
+                        header: refusal.header.map(Into::into),
                     };
                     self.audit.record(Event::PeernameReject(facts, record));
                 }
