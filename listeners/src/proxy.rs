@@ -3,7 +3,7 @@
 
 use crate::error::Cause;
 use crate::socket::Socket;
-use peer::{Addr, Code, End, Hop, Policy, ProxyStage, RawPolicy, Reject, Signature, Source, Value, Verdict};
+use peer::{Addr, Code, End, Hop, Policy, ProxyStage, Reject, Verdict};
 use std::time::{Duration, Instant};
 use tokio::time::timeout_at;
 
@@ -85,14 +85,14 @@ pub(crate) async fn names_itself(
         return false;
     }
     let mut bytes = ended.seen.clone();
-    if let Some(named) = named(addr, &bytes) {
-        return named.same_host(&addr);
+    if let Some(same) = peer::names_itself(&addr, &bytes) {
+        return same;
     }
     if !may_read_on() {
         return false;
     }
     let deadline = Instant::now() + READ_ON;
-    while bytes.len() < READ_ON_MAX && peer::signature(&bytes) != Signature::None {
+    while bytes.len() < READ_ON_MAX {
         let more = socket.read_with(|more| {
             bytes.extend_from_slice(more);
             !more.is_empty()
@@ -100,27 +100,9 @@ pub(crate) async fn names_itself(
         if !matches!(timeout_at(deadline.into(), more).await, Ok(Ok(true))) {
             break;
         }
-        if let Some(named) = named(addr, &bytes) {
-            return named.same_host(&addr);
+        if let Some(same) = peer::names_itself(&addr, &bytes) {
+            return same;
         }
     }
     false
-}
-
-/// The address that a whole header at the start of `bytes` names, were `addr` listed.
-fn named(addr: Addr, bytes: &[u8]) -> Option<Addr> {
-    let mut keys = RawPolicy::default();
-    keys.set("proxy_protocol", Value::Str("required".to_owned()));
-    keys.set(
-        "trusted_proxies",
-        Value::List(vec![Value::Str(addr.host_text().to_string())]),
-    );
-    let policy = keys.check(peer::Transport::Tcp, &|_| None).policy?;
-    let mut stage = ProxyStage::new(&policy, addr).ok()?;
-    match (stage.push(bytes), stage.finish(End::Timeout)) {
-        (Verdict::Accept { hop, .. }, _) | (_, Verdict::Accept { hop, .. }) => {
-            (hop.source() != Source::Socket).then(|| hop.addr())
-        }
-        _ => None,
-    }
 }

@@ -19,7 +19,6 @@ mod policy;
 mod proxy;
 mod rate;
 mod steps;
-mod suppress;
 #[cfg(feature = "test-util")]
 mod testing;
 mod text;
@@ -42,7 +41,6 @@ pub use policy::{
 pub use proxy::{End, FirstBytes, ProxyStage, Signature, Verdict, after_tls, names_itself, signature, sniff};
 pub use rate::{Bucket, Rate, RateKey, RateTable};
 pub use steps::{ElementFound, ElementRule, HeaderFound, PortFound, Step};
-pub use suppress::LogGate;
 #[cfg(feature = "test-util")]
 pub use testing::PeerBuilder;
 pub use text::{ELEMENT_CHARS_MAX, ELEMENTS_SHOWN_MAX, escape, escape_header, shown};
