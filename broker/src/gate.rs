@@ -46,6 +46,7 @@ impl Handler for Node {
     }
 
     fn refused(&self, refusal: &Refusal<'_>) {
+        self.doctor.refused(refusal);
         let listener: Arc<str> = refusal.listener.into();
         let facts = match refusal.peer {
             Some(peer) => ClientFacts::new(Arc::new(peer.clone()), listener),

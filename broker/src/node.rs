@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use crate::audit::AuditLog;
 use crate::authn::Authenticator;
 use crate::config::{self, Config, ListenerConfig, MqttSettings, ProtocolVersion, QueueFull, SharedStrategy};
+use crate::doctor::Doctors;
 use crate::gate::Gate;
 use crate::metrics::{Counters, Metrics};
 use crate::registry::Registry;
@@ -226,6 +227,8 @@ pub struct Node {
     pub audit: AuditLog,
     /// Metrics.
     pub metrics: Metrics,
+    /// What is wrong with addresses and proxies.
+    pub doctor: Doctors,
     /// Bans, rates and what else stands before login.
     pub gate: Gate,
     /// Who verifies credentials.
@@ -273,6 +276,7 @@ impl Node {
             audit: parts.audit,
             offline: (0..parts.shards).map(|_| parts.metrics.counters("")).collect(),
             metrics: parts.metrics,
+            doctor: Doctors::default(),
             gate: parts.gate,
             authenticator: parts.authenticator,
             hasher: foldhash::fast::RandomState::default(),

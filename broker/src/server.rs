@@ -75,6 +75,7 @@ impl Broker {
             },
             shards,
         });
+        node.doctor.configure(loaded);
         let threads = (0..shards)
             .map(|index| start_shard(index, &node))
             .collect::<Result<Vec<_>, _>>()?;
@@ -228,24 +229,16 @@ pub fn run(loaded: &Loaded) -> ExitCode {
 
 /// Serves the administration until a signal says stop.
 async fn serve_until_stopped(broker: &Broker, loaded: &Loaded) -> Result<(), StartError> {
-    let admin = &loaded.config.admin;
-    let what = |error: std::io::Error| {
-        StartError::System(format!(
-            "admin.socket: cannot listen on {}: {error}",
-            admin.socket.display()
-        ))
-    };
-    let listener = admin::server::bind_unix(&admin.socket, admin.socket_mode, admin.socket_group.as_deref());
-    let listener = listener.map_err(what)?;
-    let tokens = Arc::new(admin::tokens::Tokens::new(admin.tokens_file.clone()));
+    let config = &loaded.config;
+    let sockets = admin::server::Sockets::bind(config).map_err(StartError::System)?;
     let backend: Arc<dyn admin::backend::Backend> = Arc::clone(&broker.control) as _;
-    let router = admin::api::Api::new(backend, tokens).router();
     tokio::select! {
-        () = admin::server::serve_unix(listener, router) => {}
+        () = sockets.serve(backend, config) => {}
+        () = broker.control.watch_findings() => {}
         () = until_told_to_stop() => {}
     }
     // The file would make the next start look for a broker behind it.
-    let _ = std::fs::remove_file(&admin.socket);
+    let _ = std::fs::remove_file(&config.admin.socket);
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::Path;
@@ -19,12 +20,117 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-use super::api::Connection;
+use super::api::{Api, Connection};
+use super::backend::Backend;
+use super::health;
+use super::tokens::Tokens;
+use crate::config::Config;
+use crate::doors;
+use listeners::{TlsSettings, TransportKind};
 
 /// A request's head must be there by then, and a TLS handshake too.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections at once on `admin.http_bind`.
 const HTTP_MAX: usize = 256;
+
+/// All sockets of the administration.
+#[derive(Debug)]
+pub struct Sockets {
+    unix: UnixListener,
+    http: Option<(TcpListener, Option<Arc<TlsSettings>>)>,
+    health: Option<TcpListener>,
+}
+
+impl Sockets {
+    /// Binds `admin.socket`, `admin.http_bind` and `metrics.bind` (inside a tokio runtime). The error names
+    /// the key and what stands in the way.
+    pub fn bind(config: &Config) -> Result<Self, String> {
+        let admin = &config.admin;
+        let unix = bind_unix(&admin.socket, admin.socket_mode, admin.socket_group.as_deref());
+        let unix =
+            unix.map_err(|e| format!("admin.socket: cannot listen on {}: {e}", admin.socket.display()))?;
+        let tls = match &admin.tls {
+            Some(tls) => {
+                let tls = TlsSettings::load(doors::options(tls), TransportKind::Wss);
+                Some(Arc::new(tls.map_err(|e| format!("admin.tls: {e}"))?))
+            }
+            None => None,
+        };
+        let http = admin
+            .http_bind
+            .map(|at| bind_tcp("admin.http_bind", at))
+            .transpose()?;
+        let health = config
+            .metrics
+            .bind
+            .map(|at| bind_tcp("metrics.bind", at))
+            .transpose()?;
+        Ok(Self {
+            unix,
+            http: http.map(|listener| (listener, tls)),
+            health,
+        })
+    }
+
+    /// Where `metrics.bind` really listens.
+    pub fn health_address(&self) -> Option<SocketAddr> {
+        self.health.as_ref()?.local_addr().ok()
+    }
+
+    /// Serves them until the future is dropped.
+    pub async fn serve(self, backend: Arc<dyn Backend>, config: &Config) {
+        let tokens = Arc::new(Tokens::new(config.admin.tokens_file.clone()));
+        let router = Api::new(Arc::clone(&backend), tokens)
+            .behind(policy(config))
+            .router();
+        let http = async {
+            match self.http {
+                Some((listener, tls)) => serve_http(listener, tls, router.clone()).await,
+                None => std::future::pending().await,
+            }
+        };
+        let health = async {
+            match self.health {
+                Some(listener) => health::serve(listener, backend).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::join!(serve_unix(self.unix, router.clone()), http, health);
+    }
+}
+
+fn bind_tcp(key: &str, at: SocketAddr) -> Result<TcpListener, String> {
+    let wrong = |e: io::Error| format!("{key}: cannot listen on {at}: {e}");
+    let listener = std::net::TcpListener::bind(at).map_err(wrong)?;
+    listener.set_nonblocking(true).map_err(wrong)?;
+    TcpListener::from_std(listener).map_err(wrong)
+}
+
+/// Who may name the callers of `admin.http_bind`.
+fn policy(config: &Config) -> peer::Policy {
+    let mut raw = peer::RawPolicy::default();
+    let proxies = config
+        .admin
+        .trusted_proxies
+        .iter()
+        .cloned()
+        .map(peer::Value::Str)
+        .collect();
+    if !config.admin.address_header.is_empty() {
+        raw.set("trusted_proxies", peer::Value::List(proxies));
+        raw.set(
+            "address_header",
+            peer::Value::Str(config.admin.address_header.clone()),
+        );
+    }
+    let networks = |name: &str| config.networks.get(name).cloned();
+    let checked = raw.check(TransportKind::Ws, &networks).into_result();
+    // With an error in these keys nobody may name callers; the configuration's own check has told it.
+    checked.map_or_else(
+        |_| peer::Policy::defaults(TransportKind::Ws),
+        |(policy, _)| policy,
+    )
+}
 
 /// Binds the control socket: makes its directory (0750; 0700 if the socket is for one user only), takes the
 /// place of a socket nobody listens on, sets mode and group. An error names what stands in the way.
@@ -91,9 +197,8 @@ pub async fn serve_unix(listener: UnixListener, router: Router) {
 
 /// Serves `admin.http_bind` until the future is dropped; plain HTTP without `tls` (loopback only, which
 /// the configuration checks).
-pub async fn serve_http(listener: TcpListener, tls: Option<Arc<rustls::ServerConfig>>, router: Router) {
+pub async fn serve_http(listener: TcpListener, tls: Option<Arc<TlsSettings>>, router: Router) {
     let slots = Arc::new(Semaphore::new(HTTP_MAX));
-    let acceptor = tls.map(TlsAcceptor::from);
     let mut tasks = JoinSet::new();
     loop {
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
@@ -101,10 +206,10 @@ pub async fn serve_http(listener: TcpListener, tls: Option<Arc<rustls::ServerCon
         };
         match listener.accept().await {
             Ok((stream, address)) => {
-                let connection = Connection::Http {
-                    ip: address.ip().to_canonical(),
-                };
-                let (router, acceptor) = (router.clone(), acceptor.clone());
+                let connection = Connection::Http { socket: address };
+                // Asked each time: the certificate may have been swapped.
+                let acceptor = tls.as_ref().map(|tls| TlsAcceptor::from(tls.config()));
+                let router = router.clone();
                 tasks.spawn(async move {
                     let _slot = slot;
                     let Some(acceptor) = acceptor else {

@@ -98,6 +98,15 @@ fn hash(token: &str) -> String {
     hex(&Sha256::digest(token.as_bytes()))
 }
 
+/// Where a token was shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct From {
+    /// The resolved address of the request.
+    pub ip: IpAddr,
+    /// It is the client's own; a proxy's address meets no `allow_from`.
+    pub is_client: bool,
+}
+
 /// The tokens of the running broker.
 #[derive(Debug)]
 pub struct Tokens {
@@ -116,25 +125,25 @@ impl Tokens {
         }
     }
 
-    /// Checks a token shown from `ip`: its name and scope, or why not. `network` gives the ranges of `@name`.
+    /// Checks a token: its name and scope, or why not. `network` gives the ranges of `@name`.
     pub fn verify(
         &self,
         token: &str,
-        ip: IpAddr,
+        from: From,
         network: &dyn Fn(&str) -> Option<Vec<IpNet>>,
     ) -> Result<(String, Scope), Failure> {
-        self.verify_at(token, ip, network, Instant::now(), SystemTime::now().into())
+        self.verify_at(token, from, network, Instant::now(), SystemTime::now().into())
     }
 
     fn verify_at(
         &self,
         token: &str,
-        ip: IpAddr,
+        from: From,
         network: &dyn Fn(&str) -> Option<Vec<IpNet>>,
         now: Instant,
         wall: Timestamp,
     ) -> Result<(String, Scope), Failure> {
-        let ip = ip.to_canonical();
+        let ip = from.ip.to_canonical();
         let prefix = IpNet::new_assert(ip, if ip.is_ipv4() { 32 } else { 64 }).trunc();
         if self.blocked(prefix, now) {
             return Err(Failure::TooManyAttempts);
@@ -146,7 +155,8 @@ impl Tokens {
             .find(|t| bool::from(t.sha256.as_bytes().ct_eq(hash.as_bytes())));
         let valid = found.filter(|t| {
             t.expires_at.is_none_or(|end| wall < end)
-                && (t.allow_from.is_empty() || t.allow_from.iter().any(|range| covers(range, ip, network)))
+                && (t.allow_from.is_empty()
+                    || from.is_client && t.allow_from.iter().any(|range| covers(range, ip, network)))
         });
         if let Some(token) = valid {
             return Ok((token.name, token.scope));
@@ -244,7 +254,10 @@ mod tests {
             let network = |name: &str| (name == "office").then(|| vec!["203.0.113.0/24".parse().unwrap()]);
             self.tokens.verify_at(
                 token,
-                ip.parse().unwrap(),
+                From {
+                    ip: ip.parse().unwrap(),
+                    is_client: ip != "10.0.0.3",
+                },
                 &network,
                 self.start + Duration::from_secs(after),
                 Timestamp(NOW.0 + after * 1000),
@@ -254,7 +267,10 @@ mod tests {
 
     #[test]
     fn a_token_opens_from_its_ranges_until_it_expires() {
-        let world = world(&["@office", "10.0.0.1"], Some(Timestamp(NOW.0 + 60_000)));
+        let world = world(
+            &["@office", "10.0.0.1", "10.0.0.3"],
+            Some(Timestamp(NOW.0 + 60_000)),
+        );
         let ok = Ok(("grafana".to_owned(), Scope::Read));
         assert_eq!(world.ask(&world.secret, "203.0.113.9", 0), ok);
         assert_eq!(world.ask(&world.secret, "::ffff:10.0.0.1", 0), ok);

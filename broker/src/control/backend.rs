@@ -112,15 +112,16 @@ impl Backend for Control {
     }
 
     fn proxies(&self) -> Reply<'_, Vec<ProxyView>> {
-        not_yet("proxies")
+        ready(Ok(self.node.doctor.proxies()))
     }
 
     fn explain(&self, request: ExplainRequest) -> Reply<'_, ExplainView> {
         ready(self.explain_request(&request))
     }
 
-    fn doctor(&self, _listener: Option<String>) -> Reply<'_, DoctorView> {
-        not_yet("doctor")
+    fn doctor(&self, listener: Option<String>) -> Reply<'_, DoctorView> {
+        self.look();
+        ready(Ok(self.node.doctor.findings(listener.as_deref())))
     }
 
     fn bans(&self, _page: Page) -> Reply<'_, List<BanView>> {
@@ -179,21 +180,16 @@ impl Backend for Control {
         not_yet("trace")
     }
 
-    fn events(&self, _filter: EventFilter) -> Reply<'_, Items> {
-        not_yet("events")
+    fn events(&self, filter: EventFilter) -> Reply<'_, Items> {
+        ready(Ok(self.event_items(filter)))
     }
 
-    fn audit(&self, _filter: AuditFilter) -> Reply<'_, Vec<serde_json::Value>> {
-        not_yet("audit tail")
+    fn audit(&self, filter: AuditFilter) -> Reply<'_, Vec<serde_json::Value>> {
+        ready(Ok(self.audit_records(&filter)))
     }
 
     fn audit_head(&self) -> Reply<'_, AuditHeadView> {
-        let (head, stats) = (self.node.audit.head(), self.node.audit.stats());
-        ready(Ok(AuditHeadView {
-            seq: head.as_ref().map_or(0, |head| head.seq),
-            hash: head.map(|head| head.hash),
-            dropped: stats.dropped,
-        }))
+        ready(Ok(self.audit_head_view()))
     }
 
     fn record(&self, call: AdminCall) {

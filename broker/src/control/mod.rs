@@ -5,6 +5,8 @@
 
 mod backend;
 mod clients;
+mod feeds;
+mod findings;
 mod rules;
 mod sessions;
 mod state;

@@ -1,6 +1,5 @@
 //! The node's own state: status, health, numbers, listeners, metrics.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use crate::admin::problem::Failure;
 use crate::admin::views::{
     Checks, ClientCounts, HealthView, ListenerView, StatsView, StatusView, StoreView, Timestamp,
 };
-use crate::metrics::render::{Levels, ListenerLevels, render};
+use crate::metrics::render::{Levels, render};
 use crate::shard::Client;
 
 /// A shard that does not answer within this time is not alive.
@@ -35,7 +34,7 @@ impl Control {
             subscriptions: plain + shared,
             retained: self.node.retained.totals().0,
             pending_restart: Vec::new(),
-            worst_finding: None,
+            worst_finding: self.node.doctor.worst(),
         })
     }
 
@@ -86,7 +85,7 @@ impl Control {
             messages_sent: metrics.sum(|c| c.messages_sent.iter().map(crate::metrics::Count::get).sum()),
             denied,
             generation: self.node.snapshot.load().generation,
-            worst_finding: None,
+            worst_finding: self.node.doctor.worst(),
         }
     }
 
@@ -198,18 +197,13 @@ impl Control {
         let (subscriptions, shared_subscriptions) = self.node.router.totals();
         let snapshot = self.node.snapshot.load_full();
         let audit = self.node.audit.stats();
-        let listeners: BTreeMap<String, ListenerLevels> = self
-            .doors()
-            .iter()
-            .map(|door| {
-                let certificate_expiry_seconds = expiry(&door.listener).map(|at| at.0 as f64 / 1000.0);
-                let levels = ListenerLevels {
-                    certificate_expiry_seconds,
-                    ..ListenerLevels::default()
-                };
-                (door.listener.spec().name.to_string(), levels)
-            })
-            .collect();
+        let mut listeners = self.node.doctor.levels();
+        for door in self.doors().iter() {
+            let levels = listeners
+                .entry(door.listener.spec().name.to_string())
+                .or_default();
+            levels.certificate_expiry_seconds = expiry(&door.listener).map(|at| at.0 as f64 / 1000.0);
+        }
         let levels = Levels {
             start_time_seconds: self.node.started_at as f64 / 1000.0,
             listeners,
@@ -222,6 +216,13 @@ impl Control {
             queued_messages: store.queued_messages,
             acl_rules: snapshot.acl.len() as u64,
             audit_dropped: audit.dropped,
+            audit_queue: audit.queued as u64,
+            audit_records: audit
+                .records
+                .iter()
+                .map(|(kind, n)| (kind.as_str().to_owned(), *n))
+                .collect(),
+            findings: self.node.doctor.counts(),
             reload_successful: true,
             reload_success_seconds: self.node.started_at as f64 / 1000.0,
             generation: snapshot.generation,

@@ -102,6 +102,7 @@ impl Shard {
         client.session.disconnected_at = now;
         self.audit_disconnect(who, &conn, cause);
         conn.counters.connections.add(-1);
+        self.node.doctor.closed(&conn.listener.name, &conn.peer);
         conn.counters.disconnect(counted(cause.reason()));
         conn.counters.received_bytes.add(conn.received);
         conn.counters.sent_bytes.add(conn.sent);

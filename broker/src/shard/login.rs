@@ -67,10 +67,15 @@ pub async fn login(node: Arc<Node>, shard: u16, accepted: Accepted) {
     let counters = Arc::clone(&listener.counters[usize::from(shard)]);
     counters.accepted.inc();
     let accepted_at = node.clock.now();
-    // An error has been logged, answered and recorded by the handshake and the gate.
-    let Ok(connection) = Box::pin(listeners::handshake(accepted, &*node)).await else {
-        return;
+    let connection = match Box::pin(listeners::handshake(accepted, &*node)).await {
+        Ok(connection) => connection,
+        Err(error) => {
+            // It has been logged, answered and recorded by the handshake and the gate.
+            records::count_refusal(&counters, &error.cause);
+            return;
+        }
     };
+    records::count_peername(&counters, &connection.peer);
     let mut attempt = Attempt {
         node,
         shard,
@@ -465,6 +470,8 @@ impl Attempt {
             }
             Refused::NotConnect(first) => {
                 counters.connect(Counted::Protocol);
+                let doctor = &self.node.doctor;
+                doctor.first_packet(&self.listener.name, &connection.peer, connection.class);
                 let detail = format!("the first byte is {first:#04x}, not a CONNECT");
                 let class = connection.class.map_or("unknown", peer::FirstBytes::as_str);
                 let (socket, listener) = (connection.peer.socket(), &self.listener.name);

@@ -6,13 +6,14 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use codec::{ReasonCode, Version};
-use listeners::TlsInfo;
+use listeners::{Denied, TlsInfo};
 
 use super::Shard;
 use super::attach::Login;
 use super::conn::Conn;
 use super::end::Cause;
 use crate::audit::{ClientFacts, Connect, ConnectReason, Disconnect, Event, EventKind, TlsFacts};
+use crate::metrics::{Counters, Via};
 use crate::router::trie::SessionRef;
 
 /// The version as audit records name it.
@@ -58,6 +59,49 @@ impl Login {
     }
 }
 
+/// Counts a connection that ended before MQTT began.
+pub(super) fn count_refusal(counters: &Counters, cause: &listeners::Cause) {
+    use crate::metrics::{ConnectReason as Reason, QuotaLimit};
+    use listeners::Cause;
+    let reason = match cause {
+        Cause::Peername(code, _) => return counters.peername_refused.inc(code.as_str()),
+        Cause::Denied(Denied::Banned(_)) => Reason::Banned,
+        Cause::Denied(Denied::Acl(_)) => Reason::Acl,
+        Cause::Denied(Denied::Rate) => {
+            counters.quota_rejected[QuotaLimit::ConnectRate as usize].inc();
+            Reason::Rate
+        }
+        Cause::Denied(Denied::HalfOpen) => {
+            counters.quota_rejected[QuotaLimit::Pending as usize].inc();
+            Reason::Rate
+        }
+        Cause::Denied(Denied::Quota) | Cause::Full => {
+            counters.quota_rejected[QuotaLimit::Connections as usize].inc();
+            Reason::Quota
+        }
+        Cause::Denied(Denied::Draining) => Reason::Shutdown,
+        Cause::Evicted => Reason::ServerBusy,
+        Cause::Timeout => Reason::Timeout,
+        Cause::Gone => return,
+        _ => Reason::Protocol,
+    };
+    counters.connect(reason);
+}
+
+/// Counts how an accepted connection's address was found.
+pub(super) fn count_peername(counters: &Counters, peer: &peer::Peer) {
+    let via = match peer.source() {
+        peer::Source::Socket => Via::Socket,
+        peer::Source::ProxyV1 => Via::ProxyV1,
+        peer::Source::ProxyV2 => Via::ProxyV2,
+        peer::Source::Header => Via::Header,
+    };
+    counters.peername_accepted(via, peer.kind() == peer::Kind::Proxy);
+    for warning in peer.warnings().iter() {
+        counters.peername_warnings.inc(warning.as_str());
+    }
+}
+
 impl Shard {
     /// Who a record about a connected client is about.
     pub fn facts(&mut self, who: SessionRef) -> Option<ClientFacts> {
@@ -69,6 +113,9 @@ impl Shard {
     pub(super) fn audit_connect(&mut self, login: &Login, session_present: bool) {
         let counters = &login.listener.counters[usize::from(self.index)];
         counters.connect(crate::metrics::ConnectReason::Ok);
+        self.node
+            .doctor
+            .accepted(&login.listener.name, &login.peer, &login.client_id);
         if !self.node.audit.wants(EventKind::Connect) {
             return;
         }

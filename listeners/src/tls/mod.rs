@@ -192,7 +192,7 @@ impl TlsSettings {
     }
 
     /// What the next handshake uses.
-    pub(crate) fn config(&self) -> Arc<ServerConfig> {
+    pub fn config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 

@@ -1,12 +1,13 @@
 //! Who calls: the unix socket's user, who is an admin, or the bearer of a token with its scope.
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 
 use axum::extract::FromRequestParts;
 use axum::http::header;
 use axum::http::request::Parts;
 
 use super::super::problem::Failure;
+use super::super::tokens::From;
 use super::super::views::Actor;
 use super::Api;
 
@@ -20,8 +21,8 @@ pub enum Connection {
     },
     /// HTTPS, or HTTP on loopback: it must show a token.
     Http {
-        /// The resolved client address.
-        ip: IpAddr,
+        /// The TCP peer; the caller's own address is found as on a WebSocket listener.
+        socket: SocketAddr,
     },
 }
 
@@ -51,35 +52,29 @@ impl Scope {
 }
 
 fn caller(parts: &Parts, api: &Api, needed: Scope) -> Result<(Actor, Scope), Failure> {
-    let connection = parts.extensions.get::<Connection>();
-    let (actor, scope) = match connection {
-        Some(Connection::Unix { uid }) => (
-            Actor {
+    let (actor, scope) = match parts.extensions.get::<Connection>() {
+        Some(Connection::Unix { uid }) => {
+            let actor = Actor {
                 uid: Some(*uid),
                 token: None,
                 peer_ip: "unix".to_owned(),
-            },
-            Scope::Admin,
-        ),
-        Some(Connection::Http { ip }) => {
-            let header = parts
-                .headers
-                .get(header::AUTHORIZATION)
-                .and_then(|value| value.to_str().ok());
-            let bearer = header
-                .and_then(|value| value.strip_prefix("Bearer "))
-                .ok_or(Failure::Unauthorized)?;
+            };
+            (actor, Scope::Admin)
+        }
+        Some(Connection::Http { socket }) => {
+            let from = address(&api.policy, *socket, parts)?;
+            let header = parts.headers.get(header::AUTHORIZATION);
+            let bearer = header.and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+            let bearer = bearer.ok_or(Failure::Unauthorized)?.trim();
             let (token, scope) = api
                 .tokens
-                .verify(bearer.trim(), *ip, &|name| api.backend.network(name))?;
-            (
-                Actor {
-                    uid: None,
-                    token: Some(token),
-                    peer_ip: ip.to_string(),
-                },
-                scope,
-            )
+                .verify(bearer, from, &|name| api.backend.network(name))?;
+            let actor = Actor {
+                uid: None,
+                token: Some(token),
+                peer_ip: from.ip.to_string(),
+            };
+            (actor, scope)
         }
         None => return Err(Failure::Internal("a request without its connection".to_owned())),
     };
@@ -87,6 +82,25 @@ fn caller(parts: &Parts, api: &Api, needed: Scope) -> Result<(Actor, Scope), Fai
         return Err(Failure::Forbidden(needed.as_str().to_owned()));
     }
     Ok((actor, scope))
+}
+
+/// Whose request it is, by the rules for WebSocket listeners (peername 6): `admin.address_header` counts only
+/// from `admin.trusted_proxies`.
+fn address(policy: &peer::Policy, socket: SocketAddr, parts: &Parts) -> Result<From, Failure> {
+    let refused = || Failure::Usage("the address header names no client".to_owned());
+    let stage = peer::ProxyStage::new(policy, socket.into()).map_err(|_| refused())?;
+    let peer::Verdict::Accept { hop, .. } = stage.without_header() else {
+        return Err(refused());
+    };
+    let fields = parts
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
+    let peer = peer::resolve_headers(policy, &hop, fields).map_err(|_| refused())?;
+    Ok(From {
+        ip: peer.peername().ip().unwrap_or(socket.ip()),
+        is_client: peer.client().is_some(),
+    })
 }
 
 /// The caller, who may look, with its scope.

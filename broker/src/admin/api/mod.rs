@@ -34,6 +34,8 @@ use extract::Json;
 pub struct Api {
     backend: Arc<dyn Backend>,
     tokens: Arc<Tokens>,
+    /// Who may name the callers of HTTPS.
+    policy: Arc<peer::Policy>,
 }
 
 /// An answer that is not a list.
@@ -47,9 +49,21 @@ pub struct Answer<T> {
 type Told<T> = Result<Json<Answer<T>>, Failure>;
 
 impl Api {
-    /// The API over this broker; `tokens` are those of the HTTPS side.
+    /// The API over this broker; `tokens` are those of the HTTPS side, where nobody may name callers yet.
     pub fn new(backend: Arc<dyn Backend>, tokens: Arc<Tokens>) -> Self {
-        Self { backend, tokens }
+        let policy = Arc::new(peer::Policy::defaults(peer::Transport::Ws));
+        Self {
+            backend,
+            tokens,
+            policy,
+        }
+    }
+
+    /// The same behind proxies that name callers in a header.
+    #[must_use]
+    pub fn behind(mut self, policy: peer::Policy) -> Self {
+        self.policy = Arc::new(policy);
+        self
     }
 
     /// The router: the API, its description, and the page.

@@ -1,0 +1,40 @@
+//! What the doctor is told besides connections: the state of the audit log and of the certificates.
+
+use std::time::Duration;
+
+use super::Control;
+use crate::doctor::{Own, Topic, own};
+
+/// Findings are looked for, and written to the log, this often.
+const EVERY: Duration = Duration::from_secs(60);
+
+impl Control {
+    /// Looks after the doctor until the future is dropped.
+    pub async fn watch_findings(&self) {
+        let mut ticks = tokio::time::interval(EVERY);
+        loop {
+            ticks.tick().await;
+            self.look();
+            self.node.doctor.tick();
+        }
+    }
+
+    /// Looks at what only this side knows; also before findings are shown, so that they are fresh.
+    pub(super) fn look(&self) {
+        let audit = self.node.audit.stats();
+        let dropped = audit.dropped > 0 || audit.failing;
+        let told = dropped.then(|| own::audit_dropped(audit.dropped, audit.failing));
+        self.node.doctor.set(Topic::Audit, told.into_iter().collect());
+        self.node.doctor.set(Topic::Tls, self.certificates());
+    }
+
+    fn certificates(&self) -> Vec<Own> {
+        let now = i64::try_from(self.node.clock.now() / 1000).unwrap_or(i64::MAX);
+        let ends = |door: &super::Door| {
+            let spec = door.listener.spec();
+            let summary = spec.tls.as_ref()?.summary();
+            own::certificate_ends(&spec.name, &summary.subject, summary.not_after, now)
+        };
+        self.doors().iter().filter_map(ends).collect()
+    }
+}
