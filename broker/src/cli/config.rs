@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use super::Exit;
+use super::{Exit, print};
 use crate::config::finding::{self, Finding};
 use crate::config::show::{Change, changes};
 use crate::config::{Loaded, LocalPaths, Sources, effective, files, init, load, schema};
@@ -114,7 +114,7 @@ impl Command {
             What::Check { from, strict, json } => check(&from, strict, json),
             What::Diff { from, against, json } => diff(&from, against, json),
             What::Schema => {
-                println!("{:#}", schema::schema());
+                print(&format!("{:#}\n", schema::schema()));
                 Exit::Done
             }
             What::Init { file } => init(&file),
@@ -142,17 +142,17 @@ fn check(from: &ConfigArgs, strict: bool, json: bool) -> Exit {
     let (errors, warnings) = finding::count(&findings);
     if json {
         let list: Vec<_> = findings.iter().map(Finding::to_json).collect();
-        println!(
-            "{}",
+        print(&format!(
+            "{}\n",
             serde_json::json!({ "errors": errors, "warnings": warnings, "findings": list })
-        );
+        ));
     } else {
         let changed = if errors > 0 { "; nothing was changed" } else { "" };
-        println!(
-            "{}{}{changed}",
+        print(&format!(
+            "{}{}{changed}\n",
             finding::render(&findings),
             finding::summary(&findings)
-        );
+        ));
     }
     if errors > 0 || (strict && warnings > 0) {
         Exit::No
@@ -175,11 +175,11 @@ fn show(from: &ConfigArgs, origin: bool, json: bool, prefix: &str) -> Exit {
         return Exit::No;
     }
     if json {
-        println!("{}", serde_json::json!(values.rows(prefix)));
+        print(&format!("{}\n", serde_json::json!(values.rows(prefix))));
     } else if origin {
-        print!("{}", values.origin_table(prefix));
+        print(&values.origin_table(prefix));
     } else {
-        print!("{}", values.file(prefix));
+        print(&values.file(prefix));
     }
     Exit::Done
 }
@@ -203,17 +203,17 @@ fn diff(from: &ConfigArgs, against: Option<PathBuf>, json: bool) -> Exit {
     };
     let found = changes(&other, &loaded.values.filled);
     if json {
-        println!(
-            "{}",
+        print(&format!(
+            "{}\n",
             serde_json::Value::Array(found.iter().map(Change::to_json).collect())
-        );
+        ));
     } else {
         for change in &found {
-            println!(
-                "{} ({})",
+            print(&format!(
+                "{} ({})\n",
                 change.describe(),
                 loaded.values.origins.of(&change.path)
-            );
+            ));
         }
     }
     if found.is_empty() { Exit::Done } else { Exit::No }
@@ -223,7 +223,7 @@ fn init(file: &Path) -> Exit {
     let local = (!rustix::process::geteuid().is_root()).then(LocalPaths::of_this_user);
     let text = init::file(local.as_ref());
     if file == Path::new("-") {
-        print!("{text}");
+        print(&text);
         return Exit::Done;
     }
     let written = File::options()

@@ -11,6 +11,7 @@ mod run;
 mod token;
 mod whole_file;
 
+use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -84,6 +85,17 @@ pub fn command() -> clap::Command {
     Cli::command()
 }
 
+/// Prints data. A reader that has gone (`broker config show | head`) is no error.
+pub fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    if let Err(error) = written
+        && error.kind() != ErrorKind::BrokenPipe
+    {
+        eprintln!("error: cannot write: {error}");
+    }
+}
+
 /// Runs the command of this process's arguments.
 pub fn main() -> ExitCode {
     // clap prints help to stdout with 0 and errors to stderr with 2: both are ours too.
@@ -96,11 +108,13 @@ pub fn main() -> ExitCode {
         Command::Ctl(args) => ctl::main(*args).into(),
         Command::Token(command) => command.run(),
         Command::Version => {
-            println!("broker {}", env!("CARGO_PKG_VERSION"));
+            print(concat!("broker ", env!("CARGO_PKG_VERSION"), "\n"));
             Exit::Done.into()
         }
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut command(), "broker", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut command(), "broker", &mut script);
+            print(&String::from_utf8_lossy(&script));
             Exit::Done.into()
         }
     }
