@@ -1,0 +1,3 @@
+//! The broker from outside: one binary, a module for each family of tests.
+
+mod proxies;
