@@ -3,6 +3,8 @@
 
 mod check;
 mod raw;
+#[cfg(test)]
+mod tests;
 
 pub use check::{ConfigCode, Problem};
 pub use raw::{Checked, KEYS, RawPolicy, Value};
