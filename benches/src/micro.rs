@@ -5,17 +5,28 @@ use std::hint::black_box;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// One case: a name that stays (it is the key in `instructions.json`) and the work of one iteration.
+/// One case: a name that stays (it is the key in `instructions.json`) and what makes its work.
 pub struct Case {
     name: String,
-    work: Box<dyn FnMut()>,
+    prepare: Box<dyn FnOnce() -> Work>,
 }
 
-/// A case whose result is kept from the optimizer.
-pub fn case<T>(name: impl Into<String>, mut work: impl FnMut() -> T + 'static) -> Case {
+/// One iteration.
+type Work = Box<dyn FnMut()>;
+
+/// A case. `prepare` runs only if the case does, and returns one iteration's work, whose result is kept from the
+/// optimizer.
+pub fn case<T, W: FnMut() -> T + 'static>(
+    name: impl Into<String>,
+    prepare: impl FnOnce() -> W + 'static,
+) -> Case {
+    let prepare = move || -> Work {
+        let mut work = prepare();
+        Box::new(move || drop(black_box(work())))
+    };
     Case {
         name: name.into(),
-        work: Box::new(move || drop(black_box(work()))),
+        prepare: Box::new(prepare),
     }
 }
 
@@ -42,23 +53,30 @@ pub fn main(cases: Vec<Case>) -> ExitCode {
 
 fn once(cases: Vec<Case>, times: &str, name: &str) -> ExitCode {
     let case = cases.into_iter().find(|case| case.name == name);
-    let (Some(mut case), Ok(times)) = (case, times.parse::<u64>()) else {
+    let (Some(case), Ok(times)) = (case, times.parse::<u64>()) else {
         eprintln!("no case {name}, or {times} is no number");
         return ExitCode::from(2);
     };
-    for _ in 0..times {
-        (case.work)();
-    }
+    repeat(&mut (case.prepare)(), times);
     ExitCode::SUCCESS
 }
 
+/// A function of its own: `instructions` counts only what runs inside it.
+#[inline(never)]
+fn repeat(work: &mut Work, times: u64) {
+    for _ in 0..times {
+        work();
+    }
+}
+
 fn time(cases: Vec<Case>, part: &str) {
-    for mut case in cases.into_iter().filter(|case| case.name.contains(part)) {
+    for case in cases.into_iter().filter(|case| case.name.contains(part)) {
+        let mut work = (case.prepare)();
         let mut batch = 1u64;
-        while timed(&mut case, batch) < TIMED / 10 && batch < 1 << 40 {
+        while timed(&mut work, batch) < TIMED / 10 && batch < 1 << 40 {
             batch *= 2;
         }
-        let best = (0..10).map(|_| timed(&mut case, batch)).min().unwrap_or_default();
+        let best = (0..10).map(|_| timed(&mut work, batch)).min().unwrap_or_default();
         println!(
             "{:<40} {:>12.1} ns",
             case.name,
@@ -67,10 +85,8 @@ fn time(cases: Vec<Case>, part: &str) {
     }
 }
 
-fn timed(case: &mut Case, batch: u64) -> Duration {
+fn timed(work: &mut Work, batch: u64) -> Duration {
     let start = Instant::now();
-    for _ in 0..batch {
-        (case.work)();
-    }
+    repeat(work, batch);
     start.elapsed()
 }

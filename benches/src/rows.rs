@@ -272,7 +272,7 @@ pub const ROWS: &[Row] = &[
         &["overload"],
         &[
             shown("delivered_per_s", "open loop, delivered/s"),
-            shown("delivered_share", "the same, delivered share of offered"),
+            shown("dropped_share", "the same, dropped share of what was taken"),
             shown(
                 "last_against_first",
                 "the same, rate at the end against the start",

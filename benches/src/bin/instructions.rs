@@ -28,8 +28,8 @@ struct Cli {
     only: String,
 }
 
-/// Iterations of the two runs whose difference is one figure: start-up and set-up cancel out.
-const RUNS: (u64, u64) = (200, 1200);
+/// Iterations of one count.
+const TIMES: u64 = 1000;
 
 type Figures = BTreeMap<String, f64>;
 
@@ -132,33 +132,35 @@ fn count_all(only: &str) -> io::Result<Figures> {
         for case in String::from_utf8_lossy(&list.stdout).lines() {
             let name = format!("{}/{case}", program.trim_end_matches("_micro"));
             if name.contains(only) {
-                let (low, high) = (count(&bench, RUNS.0, case)?, count(&bench, RUNS.1, case)?);
-                figures.insert(
-                    name,
-                    round(high.saturating_sub(low) as f64 / (RUNS.1 - RUNS.0) as f64),
-                );
+                figures.insert(name, count(&bench, case)?);
             }
         }
     }
     Ok(figures)
 }
 
-fn round(value: f64) -> f64 {
-    (value * 10.0).round() / 10.0
-}
-
-/// Instructions of a whole run, as callgrind counts them.
-fn count(bench: &Path, times: u64, case: &str) -> io::Result<u64> {
+/// Instructions of one iteration, to a tenth. Set-up is not counted: callgrind collects inside `micro::repeat` only.
+fn count(bench: &Path, case: &str) -> io::Result<f64> {
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg("--toggle-collect=benches::micro::repeat")
         .arg(bench)
-        .args(["--once", &times.to_string(), case])
+        .args(["--once", &TIMES.to_string(), case])
         .output()?;
     let told = String::from_utf8_lossy(&output.stderr);
-    told.lines()
-        .find_map(|line| line.split_once("Collected :")?.1.trim().parse().ok())
-        .filter(|_| output.status.success())
-        .ok_or_else(|| io::Error::other(format!("{} {case}: {}", bench.display(), told.trim())))
+    let collected = told
+        .lines()
+        .find_map(|line| line.split_once("Collected :")?.1.trim().parse::<u64>().ok());
+    match collected {
+        Some(total) if output.status.success() && total > 0 => {
+            Ok((total as f64 / TIMES as f64 * 10.0).round() / 10.0)
+        }
+        _ => Err(io::Error::other(format!(
+            "{} {case}: {}",
+            bench.display(),
+            told.trim()
+        ))),
+    }
 }
 
 #[cfg(test)]

@@ -74,7 +74,7 @@ fn resolving(name: &str, policy: Policy, bytes: Vec<u8>, lines: &[(&'static str,
     let socket = SOCKET.parse().unwrap_or(Addr::UNIX);
     let lines = lines.to_vec();
     assert!(resolve(&policy, socket, &bytes, &lines).is_some(), "{name}");
-    case(name, move || resolve(&policy, socket, &bytes, &lines))
+    case(name, move || move || resolve(&policy, socket, &bytes, &lines))
 }
 
 fn socket_only() -> Case {
@@ -109,7 +109,7 @@ fn explanation() -> Case {
     let (policy, socket) = (behind_http(), SOCKET.parse().unwrap_or(Addr::UNIX));
     let lines: [(&[u8], &[u8]); 1] = [(b"X-Forwarded-For", b"6.6.6.6, 203.0.113.7, 10.0.0.9")];
     case("explain as text", move || {
-        Explanation::resolve(&policy, "edge", socket, b"", &lines).to_string()
+        move || Explanation::resolve(&policy, "edge", socket, b"", &lines).to_string()
     })
 }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use crate::meter::{Meter, rss};
-use crate::mqtt::{Packet, Template};
+use crate::mqtt::{self, Packet, Template};
 use crate::report::Report;
 use crate::scenario::flow::{Flow, Load, Shape};
 use crate::scenario::{Run, TICK};
@@ -14,8 +14,8 @@ use crate::world::World;
 /// A publisher's own buffer is kept at least this full (bytes).
 const FULL: usize = 64 * 1024;
 
-/// Pairs whose publishers write as fast as their sockets take it. Reports what was offered and delivered, and
-/// the delivered rate of the last fifth against the first.
+/// Pairs whose publishers write as fast as their sockets take it. Reports what the broker took (delivered or
+/// dropped: steps in each publisher's count show it), what it delivered, and the delivered rate of the last fifth against the first.
 pub fn open_loop(run: &Run, pairs: usize, qos: u8, size: usize) -> io::Result<Report> {
     let mut world = World::new()?;
     let subs = world.connect_all(&run.target, pairs, "sub")?;
@@ -26,7 +26,8 @@ pub fn open_loop(run: &Run, pairs: usize, qos: u8, size: usize) -> io::Result<Re
         .map(|index| Template::new(run.target.version, &topic(index), qos, size))
         .collect();
     let before = run.pid.and_then(rss);
-    let (mut offered, mut delivered, mut peak) = (0u64, 0u64, 0u64);
+    let (mut delivered, mut lost, mut peak) = (0u64, 0u64, 0u64);
+    let (mut written, mut expected) = (vec![0u64; pairs], vec![0u64; pairs]);
     let mut closed = 0u64;
     let mut fifths = Vec::new();
     let meter = Meter::start(run.pid);
@@ -36,13 +37,22 @@ pub fn open_loop(run: &Run, pairs: usize, qos: u8, size: usize) -> io::Result<Re
             let Some(conn) = world.conn(id) else { continue };
             while conn.backlog() < FULL {
                 let packet = if qos > 0 { conn.packet_id() } else { 0 };
-                templates[index].append(&mut conn.out, packet, index as u32, 0);
-                offered += 1;
+                templates[index].append(&mut conn.out, packet, index as u32, written[index]);
+                written[index] += 1;
             }
             world.flush(id);
         }
         world.turn(Some(TICK), |_, _, packet| match packet {
-            Packet::Publish { .. } => delivered += 1,
+            Packet::Publish { payload, .. } => {
+                delivered += 1;
+                // the stamp is the publisher's count: a step in it is what was dropped
+                if let Some((from, count)) = mqtt::stamp(payload)
+                    && let Some(expected) = expected.get_mut(from as usize)
+                {
+                    lost += count.saturating_sub(*expected);
+                    *expected = count + 1;
+                }
+            }
             Packet::Closed => closed += 1,
             _ => {}
         })?;
@@ -55,9 +65,9 @@ pub fn open_loop(run: &Run, pairs: usize, qos: u8, size: usize) -> io::Result<Re
     let (first, last) = (fifths[0], fifths[4] - fifths[3]);
     let mut report = Report::default();
     report
-        .put("offered_per_s", offered as f64 / seconds)
+        .put("taken_per_s", (delivered + lost) as f64 / seconds)
         .put("delivered_per_s", delivered as f64 / seconds)
-        .put("delivered_share", delivered as f64 / offered.max(1) as f64)
+        .put("dropped_share", lost as f64 / (delivered + lost).max(1) as f64)
         .put("last_against_first", last as f64 / first.max(1) as f64)
         .put_if("cpu_us", cpu.map(|micros| micros / delivered.max(1) as f64))
         .put_if(

@@ -70,7 +70,9 @@ pub fn run(run: &Run, pace: Pace) -> io::Result<Report> {
             return Err(io::Error::other("the broker closed a connection"));
         }
     }
-    let (cpu, counted) = measured.unwrap_or((None, 0));
+    let (cpu, counted) = measured
+        .or_else(|| metered.map(|(meter, before)| (meter.stop().1, pacer.sent - before)))
+        .unwrap_or((None, 0));
     let mut report = Report::default();
     report.put("messages_per_s", counted as f64 / run.duration.as_secs_f64());
     match &flood {
