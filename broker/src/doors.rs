@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use listeners::{Bind, ClientAuth, ListenerSpec, MinVersion, TlsOptions, TlsSettings, WsSettings};
+use listeners::{ClientAuth, ListenerSpec, MinVersion, TlsOptions, TlsSettings, WsSettings};
 use peer::{Policy, RawPolicy, Value};
 
 use crate::config::units::format_duration;
@@ -13,11 +13,7 @@ use crate::config::{self, Config, ListenerConfig, PeernameSettings, TlsConfig};
 /// The spec of a listener; the error says what is wrong with its files or addresses.
 pub fn spec(listener: &ListenerConfig, config: &Config) -> Result<ListenerSpec, String> {
     let policy = policy(listener, config)?;
-    let bind = match &listener.bind {
-        config::Bind::Tcp(addr) => Bind::Tcp(*addr),
-        config::Bind::Unix(path) => Bind::Unix(path.clone()),
-    };
-    let mut spec = ListenerSpec::new(&listener.name, bind, Arc::new(policy));
+    let mut spec = ListenerSpec::new(&listener.name, listener.bind.clone(), Arc::new(policy));
     spec.backlog = listener.backlog;
     spec.login_timeout = listener.login_timeout;
     spec.connect_timeout = listener.mqtt.connect_timeout;

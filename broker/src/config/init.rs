@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use super::effective::preset_value;
-use super::keys::{Key, Preset, all};
+use super::keys::{Key, Preset, available};
 use super::local::LocalPaths;
 use super::origin::dotted;
 use super::text::inline;
@@ -171,7 +171,7 @@ pub fn file(local: Option<&LocalPaths>) -> String {
         "\n# Each listener may override keys of [mqtt] in [listeners.NAME.mqtt]: all but shared_strategy.\n",
     );
     let mut tables: Vec<&str> = Vec::new();
-    for key in all() {
+    for key in available() {
         let table = key.table();
         let shown = table != "networks" && !table.starts_with("listeners") && !tables.contains(&table);
         if shown {
@@ -200,7 +200,7 @@ fn listener(example: &Example, out: &mut String) {
             .find(|(key, _)| *key == name)
             .map(|(_, v)| (*v).to_owned())
     };
-    let own = || all().iter().filter(|key| key.table() == "listeners.*");
+    let own = || available().filter(|key| key.table() == "listeners.*");
     let mut lines: Vec<Line> = own()
         .filter(|key| value(key.name()).is_some() || (example.shows)(key.name()))
         .map(|key| {
@@ -223,8 +223,7 @@ fn listener(example: &Example, out: &mut String) {
     for table in example.tables {
         let _ = writeln!(out, "[listeners.{}.{table}]", example.name);
         let path = format!("listeners.*.{table}");
-        let lines: Vec<Line> = all()
-            .iter()
+        let lines: Vec<Line> = available()
             .filter(|k| k.table() == path)
             .map(|k| line(k, None, true))
             .collect();
@@ -233,7 +232,7 @@ fn listener(example: &Example, out: &mut String) {
 }
 
 fn section(table: &str, own: &dyn Fn(&str) -> Option<String>, out: &mut String) {
-    let keys: Vec<&Key> = all().iter().filter(|key| key.table() == table).collect();
+    let keys: Vec<&Key> = available().filter(|key| key.table() == table).collect();
     let Some(array) = table.strip_suffix(".[]") else {
         // TLS of the API is off with the API, so it is shown but not set.
         let commented = table == "admin.tls";
@@ -365,10 +364,7 @@ mod tests {
     #[test]
     fn the_shipped_file_shows_every_key() {
         let shown = shown_keys(&file(None));
-        for key in all()
-            .iter()
-            .filter(|key| key.preset != Preset::Inherited && key.path != "networks.*")
-        {
+        for key in available().filter(|key| key.preset != Preset::Inherited && key.path != "networks.*") {
             let path = key.path.to_string();
             let there = shown.iter().any(|seen| {
                 let same = |(a, b): (&str, &str)| a == b || a == "*";
@@ -420,7 +416,7 @@ mod tests {
 
     #[test]
     fn sample_values_suit_their_keys() {
-        for key in all() {
+        for key in available() {
             if let Some((_, sample)) = SAMPLES.iter().find(|(name, _)| *name == key.name()) {
                 let value: Value = format!("v = {sample}")
                     .parse::<toml::Table>()

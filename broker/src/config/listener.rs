@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::types::{MqttSettings, de_path_option};
-use super::units::{Bind, Limit, de_duration, de_size};
+use super::units::{Bind, Limit, de_bind, de_duration, de_size};
 
 /// What a listener speaks below MQTT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
@@ -69,6 +69,7 @@ pub struct ListenerConfig {
     /// What it speaks.
     pub transport: Transport,
     /// Where.
+    #[serde(deserialize_with = "de_bind")]
     pub bind: Bind,
     /// Whether it is started.
     pub enabled: bool,

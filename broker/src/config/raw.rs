@@ -10,7 +10,7 @@ use toml::de::DeTable;
 use toml::{Table, Value};
 
 use super::finding::{Finding, unreadable};
-use super::keys::{Branch, Key, Kind, Node, find, tree};
+use super::keys::{Branch, Key, Kind, Node, find, is_reserved, tree};
 use super::local::{self, LocalPaths};
 use super::origin::{File, KeyPath, Origin, Origins, Place, Setting, dotted};
 use super::walk::Walk;
@@ -262,9 +262,13 @@ impl Raw {
 
     /// The key at a path of the environment or of `--set`; else a finding of what is wrong with the path.
     fn known(&mut self, path: &[String], unknown: impl Fn() -> Finding) -> Option<&'static Key> {
-        if let Some(why) = suggest::reserved(path) {
+        if is_reserved(path) {
             self.findings.push(
-                Finding::error("CFG050", format!("{} {why}", suggest::shown(path))).hint(unknown().message),
+                Finding::error(
+                    "CFG050",
+                    format!("{} is not in this version", suggest::shown(path)),
+                )
+                .hint(unknown().message),
             );
             return None;
         }

@@ -23,7 +23,11 @@ fn table(branch: &Branch) -> Value {
     }
     let mut properties = Map::new();
     let mut required = Vec::new();
-    for (name, node) in &branch.named {
+    for (name, node) in branch
+        .named
+        .iter()
+        .filter(|(_, node)| !matches!(node, Node::Leaf(key) if key.is_reserved()))
+    {
         properties.insert((*name).to_owned(), self::node(node));
         if matches!(node, Node::Leaf(key) if key.preset == Preset::Required) {
             required.push(*name);
@@ -104,7 +108,7 @@ mod tests {
     #[test]
     fn every_key_has_its_place_type_and_text() {
         let schema = schema();
-        for key in super::super::keys::all() {
+        for key in super::super::keys::available() {
             let mut here = &schema;
             for part in key.path.split('.') {
                 here = match part {

@@ -309,14 +309,6 @@ pub fn foreign(name: &str) -> Option<(&'static str, &'static str)> {
         .map(|(_, program, hint)| (*program, *hint))
 }
 
-/// Whether a key is one of our own that this version lacks: the text after its name.
-pub fn reserved(path: &[String]) -> Option<&'static str> {
-    match path.first().map(String::as_str) {
-        Some("cluster" | "bridges") => Some("is not in this version"),
-        _ => None,
-    }
-}
-
 /// The path as the user reads it, in backticks.
 pub fn shown(path: &[String]) -> String {
     format!("`{}`", dotted(path))

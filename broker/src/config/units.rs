@@ -2,12 +2,10 @@
 //! bind. Each reads its text, writes it back, and comes out of serde. What does not live here: keys and their
 //! ranges (`keys`).
 
-use std::fmt;
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+pub use listeners::Bind;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 const DURATION_UNITS: [(&str, u64); 6] = [
@@ -203,48 +201,24 @@ impl RateLimit {
     }
 }
 
-/// Where to listen.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Bind {
-    /// An address and port; `[::]` is dual stack, port 0 lets the system choose.
-    Tcp(SocketAddr),
-    /// A unix-domain socket, written `unix:/path`.
-    Unix(PathBuf),
-}
-
-impl FromStr for Bind {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if let Some(path) = text.strip_prefix("unix:") {
-            if path.starts_with('/') {
-                return Ok(Self::Unix(PathBuf::from(path)));
-            }
-            return Err("a unix-domain socket is written \"unix:/absolute/path\"".to_owned());
-        }
-        if let Ok(addr) = text.parse() {
-            return Ok(Self::Tcp(addr));
-        }
-        let port = text.trim_start_matches([':', '*']);
-        if port.parse::<u16>().is_ok() {
-            return Err(format!(
-                "an address is needed too: \"0.0.0.0:{port}\", or \"[::]:{port}\" for IPv4 and IPv6"
-            ));
-        }
-        Err(
-            "an address is written \"0.0.0.0:1883\", \"[::]:1883\" or \"unix:/run/broker/mqtt.sock\""
-                .to_owned(),
-        )
+/// Reads where to listen: `0.0.0.0:1883`, `[::]:1883` (dual stack), `unix:/path`; port 0 lets the system choose.
+///
+/// # Errors
+/// A sentence that says how it is written.
+pub fn parse_bind(text: &str) -> Result<Bind, String> {
+    if let Ok(bind) = text.parse() {
+        return Ok(bind);
     }
-}
-
-impl fmt::Display for Bind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(addr) => addr.fmt(f),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
+    if text.starts_with("unix:") {
+        return Err("a unix-domain socket is written \"unix:/absolute/path\"".to_owned());
     }
+    let port = text.trim_start_matches([':', '*']);
+    if port.parse::<u16>().is_ok() {
+        return Err(format!(
+            "an address is needed too: \"0.0.0.0:{port}\", or \"[::]:{port}\" for IPv4 and IPv6"
+        ));
+    }
+    Err("an address is written \"0.0.0.0:1883\", \"[::]:1883\" or \"unix:/run/broker/mqtt.sock\"".to_owned())
 }
 
 /// A number as itself or as text: what sizes and limits may be in the file.
@@ -264,6 +238,10 @@ pub(super) fn de_size<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Erro
         NumberOrText::Number(n) => Ok(n),
         NumberOrText::Text(text) => parse_size(&text).map_err(D::Error::custom),
     }
+}
+
+pub(super) fn de_bind<'de, D: Deserializer<'de>>(from: D) -> Result<Bind, D::Error> {
+    parse_bind(&String::deserialize(from)?).map_err(D::Error::custom)
 }
 
 pub(super) fn de_mode<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
@@ -298,12 +276,6 @@ impl<'de> Deserialize<'de> for RateLimit {
             return Ok(Self::Unlimited);
         }
         text.parse().map(Self::At).map_err(D::Error::custom)
-    }
-}
-
-impl<'de> Deserialize<'de> for Bind {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        String::deserialize(from)?.parse().map_err(D::Error::custom)
     }
 }
 
@@ -381,15 +353,21 @@ mod tests {
 
     #[test]
     fn addresses_to_bind() {
-        assert_eq!("[::]:1883".parse(), Ok(Bind::Tcp("[::]:1883".parse().unwrap())));
-        assert_eq!("unix:/run/x.sock".parse(), Ok(Bind::Unix("/run/x.sock".into())));
+        assert_eq!(
+            parse_bind("[::]:1883"),
+            Ok(Bind::Tcp("[::]:1883".parse().unwrap()))
+        );
+        assert_eq!(
+            parse_bind("unix:/run/x.sock"),
+            Ok(Bind::Unix("/run/x.sock".into()))
+        );
         for (bad, hint) in [
             ("1883", "0.0.0.0:1883"),
             (":1883", "0.0.0.0:1883"),
             ("unix:x", "absolute"),
             ("a:b", "unix:"),
         ] {
-            let error = bad.parse::<Bind>().unwrap_err();
+            let error = parse_bind(bad).unwrap_err();
             assert!(error.contains(hint), "{bad}: {error}");
         }
     }

@@ -4,7 +4,7 @@
 use toml::{Table, Value};
 
 use super::keys::{Key, Kind, LEVELS};
-use super::units::{Bind, Rate, UNLIMITED, format_duration, parse_duration, parse_mode, parse_size};
+use super::units::{Rate, UNLIMITED, format_duration, parse_bind, parse_duration, parse_mode, parse_size};
 
 /// Checks a value. What comes back is the value to use: an integer where a number with a fraction may stand becomes
 /// one, everything else stays as written.
@@ -50,7 +50,7 @@ pub fn check(key: &Key, value: Value) -> Result<Value, String> {
                 t.parse::<Rate>().map(drop)
             }
         }),
-        Kind::Bind => text(value, |t| t.parse::<Bind>().map(drop)),
+        Kind::Bind => text(value, |t| parse_bind(t).map(drop)),
         Kind::AddressOrOff => text(value, |t| {
             let good = t.is_empty() || t.parse::<std::net::SocketAddr>().is_ok();
             if good {

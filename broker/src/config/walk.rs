@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 use toml::{Spanned, Table, Value};
 
 use super::finding::Finding;
-use super::keys::{Branch, Key, Kind, Node};
+use super::keys::{Branch, Key, Kind, Node, is_reserved};
 use super::origin::{File, KeyPath, Origin, Place, Setting};
 use super::raw::{bad_value_code, name_is_good, unknown_code};
 use super::{suggest, value};
@@ -63,6 +63,12 @@ impl Walk {
     ) -> Option<Value> {
         let name = path.last()?.clone();
         match branch.child(&name) {
+            _ if is_reserved(path) => {
+                let message = format!("{} is not in this version", suggest::shown(path));
+                self.findings
+                    .push(Finding::error("CFG050", message).at(&self.at(key_at)));
+                None
+            }
             None => {
                 self.unknown(key_at, branch, path);
                 None
@@ -205,9 +211,7 @@ impl Walk {
     fn unknown(&mut self, key_at: Range<usize>, branch: &Branch, path: &KeyPath) {
         let at = self.at(key_at);
         let name = path.last().map(String::as_str).unwrap_or_default();
-        let finding = if let Some(why) = suggest::reserved(path) {
-            Finding::error("CFG050", format!("{} {why}", suggest::shown(path))).at(&at)
-        } else if let Some((program, hint)) = suggest::foreign(name) {
+        let finding = if let Some((program, hint)) = suggest::foreign(name) {
             let message = format!(
                 "{} is {program} key",
                 suggest::shown(std::slice::from_ref(&name.to_owned()))

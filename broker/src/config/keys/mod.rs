@@ -131,6 +131,12 @@ impl Key {
         self
     }
 
+    /// Whether this version lacks what it is for.
+    pub fn is_reserved(&self) -> bool {
+        let path: Vec<String> = self.path.split('.').map(ToOwned::to_owned).collect();
+        is_reserved(&path)
+    }
+
     /// The last part of the path: the word left of `=`.
     pub fn name(&self) -> &str {
         self.path.rsplit('.').next().unwrap_or(&self.path)
@@ -140,6 +146,19 @@ impl Key {
     pub fn table(&self) -> &str {
         self.path.rsplit_once('.').map_or("", |(table, _)| table)
     }
+}
+
+/// Tables and keys that this version lacks: set, they are refused (CFG050); `config init` and the schema leave them out.
+/// A key of ours stands here for as long as nothing reads it.
+pub const RESERVED: &[&str] = &["cluster", "bridges"];
+
+/// Whether a path (of a file, or of a key with its `*` and `[]`) is reserved or in a reserved table.
+pub fn is_reserved(path: &[String]) -> bool {
+    let under = |reserved: &str| {
+        let parts: Vec<&str> = reserved.split('.').collect();
+        parts.len() <= path.len() && parts.iter().zip(path).all(|(a, b)| a == b || *a == "*")
+    };
+    RESERVED.iter().any(|reserved| under(reserved))
 }
 
 /// All keys, in the order of the documentation: the sections, the listeners, and the keys that exist twice
@@ -181,4 +200,9 @@ pub fn is_map(path: &[String]) -> bool {
     find(path).is_some_and(|key| {
         matches!(key.kind, Kind::TextMap | Kind::LevelMap) && key.path.split('.').count() == path.len()
     })
+}
+
+/// The keys that this version has: all but the reserved ones.
+pub fn available() -> impl Iterator<Item = &'static Key> {
+    all().iter().filter(|key| !key.is_reserved())
 }
