@@ -7,6 +7,7 @@
 
 pub mod api;
 pub mod backend;
+pub mod explain;
 pub mod health;
 #[cfg(test)]
 pub(crate) mod mock;

@@ -7,6 +7,7 @@ pub mod config;
 mod ctl;
 pub mod facts;
 mod passwd;
+mod peername;
 mod run;
 mod token;
 mod whole_file;
@@ -69,6 +70,8 @@ enum Command {
     Audit(audit::Command),
     /// Look into the running broker and change it
     Ctl(Box<ctl::CtlArgs>),
+    /// How a client's address would be found, by a configuration
+    Peername(Box<peername::Command>),
     /// Tokens of the admin API: create, list, revoke
     Token(token::Command),
     /// Print the version
@@ -106,6 +109,7 @@ pub fn main() -> ExitCode {
         Command::Passwd(args) => passwd::run(args),
         Command::Audit(command) => command.run(),
         Command::Ctl(args) => ctl::main(*args).into(),
+        Command::Peername(command) => command.run(),
         Command::Token(command) => command.run(),
         Command::Version => {
             print(concat!("broker ", env!("CARGO_PKG_VERSION"), "\n"));

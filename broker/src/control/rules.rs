@@ -1,8 +1,9 @@
 //! Rules and addresses: the ACL in force, and how an address was or would be found.
 
-use peer::{Addr, Explanation, Peer};
+use peer::{Explanation, Peer};
 
 use super::Control;
+use crate::admin::explain;
 use crate::admin::problem::Failure;
 use crate::admin::views::{AclRuleView, ExplainRequest, ExplainView};
 use crate::doors;
@@ -33,7 +34,7 @@ impl Control {
         let runtime = snapshot.listeners.get(listener);
         let runtime = runtime.ok_or_else(|| Failure::NotFound(format!("listener {listener}")))?;
         let policy = doors::policy(&runtime.config, &snapshot.config).map_err(Failure::Internal)?;
-        view(&Explanation::of_peer(&policy, listener, peer))
+        explain::view(&Explanation::of_peer(&policy, listener, peer))
     }
 
     /// What the running configuration would make of these bytes and fields.
@@ -42,46 +43,6 @@ impl Control {
         let runtime = snapshot.listeners.get(request.listener.as_str());
         let runtime = runtime.ok_or_else(|| Failure::NotFound(format!("listener {}", request.listener)))?;
         let policy = doors::policy(&runtime.config, &snapshot.config).map_err(Failure::Internal)?;
-        let socket: Addr = request
-            .socket
-            .parse()
-            .map_err(|_| Failure::Usage(format!("`{}` is no address", request.socket)))?;
-        let bytes = match &request.proxy_hex {
-            Some(text) => unhex(text).ok_or_else(|| Failure::Usage("proxy_hex is no hex".to_owned()))?,
-            None => Vec::new(),
-        };
-        let fields: Vec<(&[u8], &[u8])> = request
-            .headers
-            .iter()
-            .map(|(name, value)| (name.as_bytes(), value.as_bytes()))
-            .collect();
-        view(&Explanation::resolve(
-            &policy,
-            &request.listener,
-            socket,
-            &bytes,
-            &fields,
-        ))
+        explain::answer(&policy, request)
     }
-}
-
-/// An explanation as the API has it.
-fn view(explanation: &Explanation<'_>) -> Result<ExplainView, Failure> {
-    let json = serde_json::to_value(explanation).map_err(|error| Failure::Internal(error.to_string()))?;
-    let serde_json::Value::Object(mut result) = json else {
-        return Err(Failure::Internal("an explanation is no object".to_owned()));
-    };
-    result.remove("outcome");
-    Ok(ExplainView {
-        outcome: explanation.outcome().name().to_owned(),
-        result,
-        text: explanation.lines(),
-    })
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits = text.as_bytes().chunks(2);
-    digits
-        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
-        .collect()
 }

@@ -23,6 +23,7 @@ use crate::admin::views::Timestamp;
 use crate::cli::Exit;
 use client::Client;
 pub use commands::Command;
+pub(crate) use commands::{ExplainArgs, explain_request};
 
 /// Why a command did not end well.
 #[derive(Debug)]

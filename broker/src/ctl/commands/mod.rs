@@ -17,6 +17,7 @@ mod streams;
 use clap::Subcommand;
 
 use super::{Ctl, Done};
+pub(crate) use peername::{Args as ExplainArgs, explain_request};
 
 /// What `broker ctl` can do.
 #[derive(Debug, Subcommand)]

@@ -5,6 +5,7 @@ use clap::{Args as ClapArgs, Subcommand};
 use super::super::client::{Query, encode};
 use super::super::text::{Table, line};
 use super::super::{Ctl, CtlError, Done};
+use crate::admin::explain::unhex;
 use crate::admin::hex;
 use crate::admin::views::{ExplainRequest, ExplainView, ProxyView};
 use crate::cli::Exit;
@@ -31,42 +32,29 @@ pub struct Explain {
 pub(crate) struct Args {
     /// Listener
     #[arg(long, value_name = "NAME", required = true)]
-    pub(crate) listener: String,
+    listener: String,
     /// Address of the accepted socket: ip:port, [ip]:port or unix
     #[arg(long, value_name = "ADDR", required = true)]
-    pub(crate) socket: String,
+    socket: String,
     /// PROXY header as hex
     #[arg(long, value_name = "HEX", conflicts_with = "proxy_text")]
-    pub(crate) proxy_hex: Option<String>,
+    proxy_hex: Option<String>,
     /// PROXY v1 header as text; \r, \n, \t, \\ and \xNN are understood
     #[arg(long, value_name = "TEXT")]
-    pub(crate) proxy_text: Option<String>,
+    proxy_text: Option<String>,
     /// A field of the upgrade request, 'Name: value' (repeatable, in order)
     #[arg(long = "header", value_name = "FIELD")]
-    pub(crate) headers: Vec<String>,
+    headers: Vec<String>,
 }
 
 /// The PROXY bytes of the arguments.
-pub(crate) fn proxy_bytes(args: &Args) -> Result<Vec<u8>, String> {
+fn proxy_bytes(args: &Args) -> Result<Vec<u8>, String> {
     if let Some(hex) = &args.proxy_hex {
         return unhex(hex).ok_or_else(|| "--proxy-hex: pairs of hex digits are wanted".to_owned());
     }
     args.proxy_text
         .as_deref()
         .map_or_else(|| Ok(Vec::new()), unescape)
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits: Vec<u8> = text
-        .chars()
-        .filter(|c| !c.is_whitespace())
-        .map(|c| c.to_digit(16).map(|d| d as u8))
-        .collect::<Option<_>>()?;
-    let pairs = digits.chunks(2).map(|pair| match pair {
-        [high, low] => Some(high << 4 | low),
-        _ => None,
-    });
-    pairs.collect()
 }
 
 fn unescape(text: &str) -> Result<Vec<u8>, String> {
@@ -97,7 +85,7 @@ fn unescape(text: &str) -> Result<Vec<u8>, String> {
 }
 
 /// `Name: value` as a pair.
-pub(crate) fn fields(args: &Args) -> Result<Vec<(String, String)>, String> {
+fn fields(args: &Args) -> Result<Vec<(String, String)>, String> {
     let pair = |field: &String| {
         let (name, value) = field
             .split_once(':')
@@ -105,6 +93,17 @@ pub(crate) fn fields(args: &Args) -> Result<Vec<(String, String)>, String> {
         Ok((name.to_owned(), value.trim().to_owned()))
     };
     args.headers.iter().map(pair).collect()
+}
+
+/// The arguments as the API takes them; the error says what is wrong with them.
+pub(crate) fn explain_request(args: Args) -> Result<ExplainRequest, String> {
+    let bytes = proxy_bytes(&args)?;
+    Ok(ExplainRequest {
+        headers: fields(&args)?,
+        listener: args.listener,
+        socket: args.socket,
+        proxy_hex: (!bytes.is_empty()).then(|| hex(&bytes)),
+    })
 }
 
 pub(super) async fn explain(explain: Explain, ctl: &mut Ctl<'_>) -> Done {
@@ -115,14 +114,7 @@ pub(super) async fn explain(explain: Explain, ctl: &mut Ctl<'_>) -> Done {
                 .await?
         }
         (None, Some(args)) => {
-            let bytes = proxy_bytes(&args).map_err(CtlError::Usage)?;
-            let hex = hex(&bytes);
-            let request = ExplainRequest {
-                headers: fields(&args).map_err(CtlError::Usage)?,
-                listener: args.listener,
-                socket: args.socket,
-                proxy_hex: Some(hex).filter(|hex| !hex.is_empty()),
-            };
+            let request = explain_request(args).map_err(CtlError::Usage)?;
             ctl.client.post("/peername/explain", &request).await?
         }
         (None, None) => {
@@ -189,10 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn proxy_bytes_in_hex_and_text() {
-        assert_eq!(unhex("0d0A 0d"), Some(vec![13, 10, 13]));
-        assert_eq!(unhex("0d0"), None);
-        assert_eq!(unhex("xy"), None);
+    fn proxy_bytes_as_text() {
         assert_eq!(
             unescape(r"PROXY UNKNOWN\r\n\x00\\").unwrap(),
             b"PROXY UNKNOWN\r\n\0\\"
