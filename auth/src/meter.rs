@@ -425,6 +425,33 @@ mod tests {
         assert_eq!(meter.read(100 * SECOND + 30_000_000).connect_tokens, Some(3));
     }
 
+    /// The definition's bucket passes the shared vectors; this one must allow what that one allows.
+    #[test]
+    fn the_bucket_allows_what_the_definition_allows() {
+        let mut seed = 1u64;
+        for (rate, burst) in [(1, 1), (2, 3), (10, 2), (3, 7), (100, 500), (999, 1)] {
+            let meter = Meter::new(&Limits {
+                connect_rate: Some(rate),
+                connect_burst: Some(burst),
+                ..Limits::NONE
+            });
+            let defined = peer::Rate::per_second(rate, burst);
+            let mut bucket = peer::Bucket::full(defined);
+            let mut now_ms = 0;
+            for arrival in 0..5000 {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                let pause = (seed >> 40) % (2000 / u64::from(rate) + 1);
+                now_ms += if seed >> 61 == 0 { pause * 20 } else { pause / 2 };
+                let allowed = meter.connect(now_ms * 1_000_000).is_ok();
+                assert_eq!(
+                    allowed,
+                    bucket.take(defined, now_ms),
+                    "{rate}/s, arrival {arrival}"
+                );
+            }
+        }
+    }
+
     #[test]
     fn a_rate_of_zero_lets_nobody_in() {
         let meter = Meter::new(&Limits {

@@ -39,7 +39,7 @@ pub use policy::{
     Value,
 };
 pub use proxy::{End, FirstBytes, ProxyStage, Signature, Verdict, after_tls, names_itself, signature, sniff};
-pub use rate::{Bucket, Rate, RateKey, RateTable};
+pub use rate::{Bucket, Rate, RateKey};
 pub use steps::{ElementFound, ElementRule, HeaderFound, PortFound, Step};
 #[cfg(feature = "test-util")]
 pub use testing::PeerBuilder;

@@ -1,9 +1,9 @@
-//! Limits before login: the token bucket, its key, and a bounded table of buckets (peername 12).
-//! `now` is a parameter everywhere: milliseconds of a monotonic clock.
-//! Not here: who is exempt ([`crate::Policy::is_listed`], [`crate::Hop::kind`]), counting unfinished logins.
+//! Limits before login: the token bucket as peername 12 defines it, and its key. `now` is a parameter:
+//! milliseconds of a monotonic clock.
+//! Not here: who is exempt ([`crate::Policy::is_listed`], [`crate::Hop::kind`]); the bounded tables that count
+//! (`auth`), whose lock-free buckets are tested against this one.
 
 use crate::addr::Addr;
-use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -113,139 +113,9 @@ impl Bucket {
     }
 }
 
-/// Buckets by key; beyond the bound the least recently used key is forgotten.
-#[derive(Debug)]
-pub struct RateTable {
-    slots: HashMap<RateKey, usize>,
-    entries: Vec<Entry>,
-    /// The ends of the list of use; meaningless while there is no entry.
-    newest: usize,
-    oldest: usize,
-    keys_max: usize,
-}
-
-#[derive(Debug)]
-struct Entry {
-    key: RateKey,
-    bucket: Bucket,
-    newer: usize,
-    older: usize,
-}
-
-impl RateTable {
-    /// The bound of peername 12.
-    pub const KEYS_MAX: usize = 65_536;
-
-    /// A table of at most `keys_max` keys, at least one.
-    pub fn new(keys_max: usize) -> Self {
-        let keys_max = keys_max.max(1);
-        Self {
-            slots: HashMap::new(),
-            entries: Vec::new(),
-            newest: 0,
-            oldest: 0,
-            keys_max,
-        }
-    }
-
-    /// Whether an arrival of `key` at `now_ms` is allowed.
-    pub fn take(&mut self, key: RateKey, rate: Rate, now_ms: u64) -> bool {
-        let slot = if let Some(slot) = self.slots.get(&key) {
-            let slot = *slot;
-            self.unlink(slot);
-            slot
-        } else {
-            self.free_slot(key, Bucket::full(rate))
-        };
-        self.link_newest(slot);
-        self.entries
-            .get_mut(slot)
-            .is_none_or(|entry| entry.bucket.take(rate, now_ms))
-    }
-
-    /// How many keys are remembered.
-    pub fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    /// Whether no key is remembered.
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
-    /// A slot that is not in the list of use: a new one, or that of the least recently used key.
-    fn free_slot(&mut self, key: RateKey, bucket: Bucket) -> usize {
-        let slot = if self.entries.len() < self.keys_max {
-            self.entries.push(Entry {
-                key,
-                bucket,
-                newer: 0,
-                older: 0,
-            });
-            self.entries.len() - 1
-        } else {
-            let slot = self.oldest;
-            self.unlink(slot);
-            if let Some(entry) = self.entries.get_mut(slot) {
-                self.slots.remove(&entry.key);
-                entry.key = key;
-                entry.bucket = bucket;
-            }
-            slot
-        };
-        self.slots.insert(key, slot);
-        slot
-    }
-
-    /// Takes a slot out of the list of use. At either end the neighbour is the slot itself.
-    fn unlink(&mut self, slot: usize) {
-        let Some(Entry { newer, older, .. }) = self.entries.get(slot) else {
-            return;
-        };
-        let (newer, older) = (*newer, *older);
-        if slot == self.newest {
-            self.newest = older;
-        }
-        if slot == self.oldest {
-            self.oldest = newer;
-        }
-        let (newer_end, older_end) = (newer == slot, older == slot);
-        if let Some(entry) = self.entries.get_mut(older) {
-            entry.newer = if newer_end { older } else { newer };
-        }
-        if let Some(entry) = self.entries.get_mut(newer) {
-            entry.older = if older_end { newer } else { older };
-        }
-    }
-
-    fn link_newest(&mut self, slot: usize) {
-        let before = if self.entries.len() == 1 {
-            slot
-        } else {
-            self.newest
-        };
-        if let Some(entry) = self.entries.get_mut(before) {
-            entry.newer = slot;
-        }
-        if let Some(entry) = self.entries.get_mut(slot) {
-            entry.newer = slot;
-            entry.older = before;
-        }
-        self.newest = slot;
-        if self.entries.len() == 1 {
-            self.oldest = slot;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::VecDeque;
-
-    fn key(n: u32) -> RateKey {
-        RateKey(Key::V4(n))
-    }
 
     #[test]
     fn fractions_of_a_token_are_kept_exactly() {
@@ -269,28 +139,5 @@ mod tests {
         assert!(!bucket.take(rate, 0));
         assert!(!bucket.take(rate, 5999));
         assert!(bucket.take(rate, 6000));
-    }
-
-    #[test]
-    fn the_least_recently_used_key_is_forgotten() {
-        // Beside a plain queue of keys, over many short histories.
-        for keys_max in 1..5 {
-            let mut table = RateTable::new(keys_max);
-            let mut queue: VecDeque<u32> = VecDeque::new();
-            let rate = Rate::per_second(0, 1);
-            let mut seed = 7u32;
-            for _ in 0..2000 {
-                seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                let n = (seed >> 16) % 7;
-                let known = queue.contains(&n);
-                queue.retain(|k| *k != n);
-                queue.push_back(n);
-                if queue.len() > keys_max {
-                    queue.pop_front();
-                }
-                assert_eq!(table.take(key(n), rate, 0), !known, "only a new key has a token");
-                assert_eq!(table.len(), queue.len());
-            }
-        }
     }
 }
