@@ -14,6 +14,7 @@ pub mod ctl;
 pub mod doctor;
 pub mod doors;
 pub mod gate;
+pub mod limits;
 pub mod logging;
 pub mod metrics;
 pub mod node;

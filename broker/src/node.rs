@@ -46,6 +46,11 @@ impl Default for Clock {
 }
 
 impl Clock {
+    /// ns since the clock began; for rates.
+    pub fn nanos(&self) -> u64 {
+        u64::try_from(self.from.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
     /// ms since 1970.
     pub fn now(&self) -> u64 {
         self.base + self.from.elapsed().as_millis() as u64

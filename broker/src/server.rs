@@ -69,7 +69,7 @@ impl Broker {
             audit: open_audit(config)?,
             snapshot,
             metrics,
-            gate: Gate::default(),
+            gate: Gate::new(config),
             authenticator: Authenticator {
                 passwords: Passwords::new(passwords, shards),
             },

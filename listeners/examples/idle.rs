@@ -68,7 +68,7 @@ fn resident() -> Result<usize, Failure> {
 struct Doorman(tokio::sync::mpsc::UnboundedSender<Accepted>);
 
 impl Handler for Doorman {
-    fn admit(&self, _: &Arrival<'_>) -> Admit {
+    fn admit(&self, _: &Arrival<'_>, _: listeners::Held) -> Admit {
         Admit::Ok(None)
     }
 

@@ -325,7 +325,7 @@ fn arrived(
                 peer: None,
                 now: at,
             };
-            match handler.admit(&arrival) {
+            match handler.admit(&arrival, None) {
                 Admit::Ok(held) => {
                     slot.hold(held);
                     return handler.dispatch(Accepted {

@@ -260,9 +260,7 @@ impl Job {
             peer: self.known.peer.as_deref(),
             now: Instant::now(),
         };
-        match handler.admit(&arrival) {
-            // The same address keeps what it was given.
-            Admit::Ok(None) if self.last.same_host(&addr) && !exempt => {}
+        match handler.admit(&arrival, self.slot.take_held()) {
             Admit::Ok(held) => self.slot.hold(held),
             Admit::Refuse(denied) => return Err(Cause::Denied(denied)),
         }

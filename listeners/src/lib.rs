@@ -40,7 +40,8 @@ use std::time::Instant;
 pub trait Handler: Send + Sync {
     /// May this connection go on? Bans, rates and half-open limits at every gate; early connect
     /// rules exactly once, when [`Arrival::peer`] is there.
-    fn admit(&self, arrival: &Arrival<'_>) -> Admit;
+    /// `held` is what the gate before gave, and is dropped with the login unless it is given back.
+    fn admit(&self, arrival: &Arrival<'_>, held: Held) -> Admit;
 
     /// A connection ended before MQTT began. It is logged already.
     fn refused(&self, refusal: &Refusal<'_>);

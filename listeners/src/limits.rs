@@ -1,6 +1,7 @@
 //! How many connections a listener holds: all, those of kind=proxy, unfinished logins. What does not
 //! live here: limits by address (the `Handler`'s), deadlines (`handshake`).
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,7 +11,7 @@ use tokio::sync::Notify;
 /// Something the [`Handler`](crate::Handler) wants kept while a login is unfinished, such as its
 /// count of half-open logins of an address; dropped when the login is done, fails, or the next stage
 /// replaces it.
-pub type Held = Option<Box<dyn Send + Sync>>;
+pub type Held = Option<Box<dyn Any + Send + Sync>>;
 
 /// The counters of one listener.
 #[derive(Debug, Default)]
@@ -109,6 +110,11 @@ impl Slot {
                 None => std::future::pending().await,
             }
         }
+    }
+
+    /// What the handler gave for the stage before.
+    pub(crate) fn take_held(&mut self) -> Held {
+        self.login.as_mut()?.held.take()
     }
 
     /// Keeps what the handler gave for this stage instead of what it gave for the last.

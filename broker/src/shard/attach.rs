@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use auth::quota::Seat;
 use codec::{ReasonCode, Version};
 use listeners::{DetachedTransport, OutBuf, Slot, TlsInfo, Transport};
 use peer::Peer;
@@ -49,6 +50,8 @@ pub struct Login {
     pub accepted_at: u64,
     /// Proof that it may be here.
     pub permit: auth::Permit,
+    /// Its place in the quotas.
+    pub seat: Seat,
     /// Its client id.
     pub client_id: Arc<str>,
     /// Whether we chose the client id.
@@ -160,6 +163,7 @@ impl Shard {
             .connections
             .add(1);
         self.settle(who, login, number, out);
+        self.count_subscriptions(who);
         self.announce(who, true);
         self.touch(who.slot);
         tokio::spawn(Serve { who, number });
@@ -221,6 +225,7 @@ impl Shard {
             counters: Arc::clone(&login.listener.counters[usize::from(self.index)]),
             listener: login.listener,
             slot: login.slot,
+            seat: login.seat,
             authenticated: login.authenticated,
             allowed_publish: 0,
             last_packet: now,
@@ -233,6 +238,17 @@ impl Shard {
             waits_for: 0,
             waiting: Vec::new(),
         }));
+    }
+
+    /// Subscriptions a resumed session brings along count in the quotas, but none is taken away for them.
+    fn count_subscriptions(&mut self, who: SessionRef) {
+        let Some(client) = self.client(who) else { return };
+        let Some(conn) = client.conn.as_mut() else { return };
+        for _ in 0..client.session.subscriptions.len() {
+            if conn.seat.subscribe().is_err() {
+                return;
+            }
+        }
     }
 
     /// What was in flight and in the queue, for a session that was there before.

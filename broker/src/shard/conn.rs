@@ -5,6 +5,8 @@
 use std::sync::Arc;
 use std::task::Waker;
 
+use auth::quota::Seat;
+
 use listeners::{OutBuf, Slot, TlsInfo, Transport};
 use peer::Peer;
 
@@ -64,6 +66,8 @@ pub struct Conn {
     pub counters: Arc<Counters>,
     /// Its place among the limits; given back on drop.
     pub slot: Slot,
+    /// Its place in the quotas; given back on drop.
+    pub seat: Seat,
     /// Whether credentials were verified.
     pub authenticated: bool,
     /// Hash of the last publication that the rules allowed, with the rules' generation.

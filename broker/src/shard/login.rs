@@ -6,6 +6,8 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 
+use auth::auto_ban::On;
+use auth::quota::{Over, Seat};
 use auth::{Action, Permit, Subject};
 use codec::frame::{self, Frame};
 use codec::{Connect, ReasonCode, Version};
@@ -18,6 +20,7 @@ use super::{connack, end, records, with};
 use crate::audit::{self, AuthnReason, ClientFacts, ConnectReason, Event};
 use crate::authn::{Credentials, Verified};
 use crate::config::UsernameFrom;
+use crate::gate::{limit_of, reason_of};
 use crate::metrics;
 use crate::node::{ListenerRuntime, Node, Snapshot};
 use crate::session::will::Will;
@@ -177,7 +180,7 @@ impl Attempt {
         if let Some(ban) = self
             .node
             .gate
-            .banned(&connection.peer, &client_id, username.as_deref())
+            .banned(&client_id, username.as_deref(), self.node.clock.now())
         {
             return Err(Refused::Other(
                 ReasonCode::Banned,
@@ -201,15 +204,37 @@ impl Attempt {
             username.as_deref(),
             verified.authenticated,
         )?;
+        let seat = self.seat(connection, username.as_deref())?;
         let will = connect.will.as_ref().map(|will| Box::new(Will::of(will)));
         Ok(Admitted {
             client_id,
             assigned,
             username,
             verified,
+            seat,
             permit,
             will,
             terms: self.terms(connect),
+        })
+    }
+
+    fn seat(&self, connection: &Connection, username: Option<&str>) -> Result<Seat, Refused> {
+        let gate = &self.node.gate;
+        let seat = gate.seat(
+            &connection.peer,
+            username,
+            &self.listener.name,
+            self.node.clock.nanos(),
+        );
+        seat.map_err(|over| {
+            let counters = &self.listener.counters[usize::from(self.shard)];
+            counters.quota_rejected[limit_of(over) as usize].inc();
+            let reason = if over == Over::ConnectRate {
+                ConnectReason::Rate
+            } else {
+                ConnectReason::Quota
+            };
+            Refused::other(reason_of(over), reason)
         })
     }
 
@@ -276,9 +301,12 @@ impl Attempt {
             }
             Err(failure) => {
                 counters.authn[failure.method as usize][0].inc();
-                self.node
-                    .gate
-                    .authn_failed(&connection.peer, client_id, username.map(|name| &**name));
+                self.node.watch(
+                    On::AuthnFail,
+                    &connection.peer,
+                    client_id,
+                    username.map(|name| &**name),
+                );
                 Err(Refused::Authn(failure.reason, failure.method.as_str().into()))
             }
         }
@@ -408,6 +436,7 @@ impl Attempt {
             slot: connection.slot,
             accepted_at: self.accepted_at,
             permit: admitted.permit,
+            seat: admitted.seat,
             client_id: admitted.client_id,
             assigned: admitted.assigned,
             username: admitted.username,
@@ -520,6 +549,7 @@ struct Admitted {
     assigned: bool,
     username: Option<Arc<str>>,
     verified: Verified,
+    seat: Seat,
     permit: Permit,
     will: Option<Box<Will>>,
     terms: Terms,

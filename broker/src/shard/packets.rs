@@ -88,6 +88,10 @@ impl Shard {
         if let Err(reason) = self.may_publish(who, topic, qos, packet.retain) {
             return self.deny_publish(who, packet, reason);
         }
+        if let Err(reason) = self.pace(who, topic, packet.payload.len()) {
+            self.refuse_publish(who, packet, reason);
+            return Ok(());
+        }
         let properties = packet.properties.forwardable();
         let mut publication = Publication::new(topic, &properties, packet.payload);
         publication.qos = qos;

@@ -2,6 +2,11 @@
 //!
 //! What does not live here: the rules (`auth`), the decision about CONNECT (`login.rs`).
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use auth::auto_ban::On;
+use auth::quota::Pace;
 use auth::{Action, Decision, Subject};
 use codec::ReasonCode;
 
@@ -9,6 +14,7 @@ use super::conn::Conn;
 use super::subscribe::Wanted;
 use super::{Client, Shard};
 use crate::audit::{AclDeny, DenyAction, DenyReason, Event};
+use crate::gate::{limit_of, reason_of};
 use crate::metrics::AclAction;
 use crate::router::trie::SessionRef;
 
@@ -38,7 +44,7 @@ impl Shard {
         retain: bool,
     ) -> Result<(), ReasonCode> {
         use std::hash::BuildHasher;
-        let snapshot = std::sync::Arc::clone(&self.snapshot);
+        let snapshot = Arc::clone(&self.snapshot);
         let key =
             self.node
                 .hasher
@@ -66,6 +72,62 @@ impl Shard {
         Err(ReasonCode::NotAuthorized)
     }
 
+    /// Does the publish quota leave room? A client that is to slow down is not read for a while.
+    pub(super) fn pace(&mut self, who: SessionRef, topic: &str, bytes: usize) -> Result<(), ReasonCode> {
+        let nanos = self.node.clock.nanos();
+        let Some(client) = self.client(who) else {
+            return Ok(());
+        };
+        let Some(conn) = client.conn.as_mut() else {
+            return Ok(());
+        };
+        if !conn.seat.limits_publish() {
+            return Ok(());
+        }
+        match conn.seat.publish(topic.len() + bytes, nanos) {
+            Pace::Go => Ok(()),
+            Pace::Wait(nanos) => {
+                self.pause(who, Duration::from_nanos(nanos));
+                Ok(())
+            }
+            Pace::Refuse(over) => {
+                conn.counters.quota_rejected[limit_of(over) as usize].inc();
+                self.audit_quota(who, DenyAction::Publish, topic);
+                Err(reason_of(over))
+            }
+        }
+    }
+
+    /// May the client have one more subscription?
+    pub(super) fn room_for_subscription(
+        &mut self,
+        who: SessionRef,
+        wanted: &Wanted<'_>,
+    ) -> Result<(), ReasonCode> {
+        let Some(conn) = self.client(who).and_then(|c| c.conn.as_mut()) else {
+            return Ok(());
+        };
+        let Err(over) = conn.seat.subscribe() else {
+            return Ok(());
+        };
+        conn.counters.quota_rejected[limit_of(over) as usize].inc();
+        self.audit_quota(who, DenyAction::Subscribe, &wanted.text());
+        Err(reason_of(over))
+    }
+
+    fn audit_quota(&mut self, who: SessionRef, action: DenyAction, topic: &str) {
+        let Some(facts) = self.facts(who) else { return };
+        let denied = AclDeny {
+            reason: DenyReason::Quota,
+            action,
+            topic: Some(topic.into()),
+            qos: None,
+            retain: None,
+            rule: None,
+        };
+        self.node.audit.record(Event::AclDeny(facts, denied));
+    }
+
     /// May the client subscribe?
     pub(super) fn may_subscribe(
         &mut self,
@@ -73,7 +135,7 @@ impl Shard {
         wanted: &Wanted<'_>,
         qos: u8,
     ) -> Result<(), ReasonCode> {
-        let acl = std::sync::Arc::clone(&self.snapshot.acl);
+        let acl = Arc::clone(&self.snapshot.acl);
         let Some(client) = self.client(who) else {
             return Err(ReasonCode::NotAuthorized);
         };
@@ -105,6 +167,13 @@ impl Shard {
         decision: Decision,
     ) {
         let rule = self.snapshot.acl.place(decision.rule);
+        if let Some(client) = self.client(who)
+            && let Some(conn) = client.conn.as_ref()
+        {
+            let (peer, id) = (Arc::clone(&conn.peer), Arc::clone(&client.session.client_id));
+            let username = client.session.username.clone();
+            self.node.watch(On::AclDeny, &peer, &id, username.as_deref());
+        }
         let Some(facts) = self.facts(who) else { return };
         let denied = AclDeny {
             reason: DenyReason::Acl,

@@ -101,6 +101,21 @@ impl Shard {
         self.release_all(waiting);
     }
 
+    /// A publisher that goes too fast is not read for a while.
+    pub(super) fn pause(&mut self, publisher: SessionRef, time: Duration) {
+        let Some(conn) = self.client(publisher).and_then(|c| c.conn.as_ref()) else {
+            return;
+        };
+        if conn.waits_for > 0 {
+            return;
+        }
+        self.hold(publisher);
+        tokio::spawn(async move {
+            tokio::time::sleep(time).await;
+            with(|shard| shard.release(publisher));
+        });
+    }
+
     /// Another shard's mailbox is full: the publisher waits until that shard has worked it off.
     pub(super) fn wait_for_shard(&mut self, publisher: SessionRef, shard: usize) {
         let Some(conn) = self.client(publisher).and_then(|c| c.conn.as_mut()) else {

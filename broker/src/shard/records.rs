@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use auth::auto_ban::On;
 use codec::{ReasonCode, Version};
 use listeners::{Denied, TlsInfo};
 
@@ -116,6 +117,12 @@ impl Shard {
         self.node
             .doctor
             .accepted(&login.listener.name, &login.peer, &login.client_id);
+        self.node.watch(
+            On::Connect,
+            &login.peer,
+            &login.client_id,
+            login.username.as_deref(),
+        );
         if !self.node.audit.wants(EventKind::Connect) {
             return;
         }
@@ -152,12 +159,18 @@ impl Shard {
         let now = self.now;
         let Some(client) = self.client(who) else { return };
         let facts = facts_of(&client.session, conn);
+        let (client_id, username) = (
+            Arc::clone(&client.session.client_id),
+            client.session.username.clone(),
+        );
         let broken = match cause {
             Cause::Malformed(error) => Some(error.to_string()),
             Cause::Protocol(_, detail) => Some((*detail).to_owned()),
             _ => None,
         };
         if let Some(detail) = broken {
+            self.node
+                .watch(On::ProtoError, &conn.peer, &client_id, username.as_deref());
             let name = cause.code().map_or("error", ReasonCode::name);
             self.node
                 .audit

@@ -119,6 +119,9 @@ impl Shard {
         }
         let qos = (options & 0b11).min(mqtt.offer.max_qos);
         self.may_subscribe(who, wanted, qos)?;
+        if !has {
+            self.room_for_subscription(who, wanted)?;
+        }
         let options = options & !0b11 | qos;
         Ok((qos, self.add_subscription(who, wanted, options, id)))
     }
@@ -188,6 +191,9 @@ impl Shard {
         let Some(entry) = client.session.subscriptions.remove(filter, wanted.share) else {
             return false;
         };
+        if let Some(conn) = self.client(who).and_then(|c| c.conn.as_mut()) {
+            conn.seat.unsubscribe();
+        }
         self.leave(who, &entry);
         true
     }

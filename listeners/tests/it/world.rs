@@ -92,7 +92,7 @@ struct Recorder {
 }
 
 impl Handler for Recorder {
-    fn admit(&self, arrival: &Arrival<'_>) -> Admit {
+    fn admit(&self, arrival: &Arrival<'_>, _: listeners::Held) -> Admit {
         let line = format!(
             "{:?} {} {}{}{}",
             arrival.gate,
