@@ -13,9 +13,6 @@ pub mod queue;
 pub mod subscribe;
 pub mod will;
 
-#[cfg(test)]
-mod tests;
-
 use std::collections::VecDeque;
 use std::sync::Arc;
 
