@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -9,7 +10,7 @@ use std::time::Instant;
 
 use crate::wait::{DEADLINE, until};
 
-/// A running program; killed on drop.
+/// A running program; killed on drop, with all that it started.
 #[derive(Debug)]
 pub struct Process {
     name: String,
@@ -49,6 +50,8 @@ impl Process {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            // What it starts itself belongs to it, and ends with it.
+            .process_group(0)
             .spawn();
         let mut child =
             child.unwrap_or_else(|error| panic!("{name}: {error} (./check installs what the tests need)"));
@@ -149,7 +152,8 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         // Both fail only if it has ended already.
-        let _ = self.child.kill();
+        let group = rustix::process::Pid::from_child(&self.child);
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
         let _ = self.child.wait();
         if std::thread::panicking() {
             eprintln!("--- {} said:\n{}\n---", self.name, self.lines().join("\n"));
