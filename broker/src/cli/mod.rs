@@ -8,6 +8,7 @@ mod ctl;
 pub mod facts;
 mod passwd;
 mod peername;
+mod proxyconf;
 mod run;
 mod token;
 mod whole_file;
@@ -72,6 +73,8 @@ enum Command {
     Ctl(Box<ctl::CtlArgs>),
     /// How a client's address would be found, by a configuration
     Peername(Box<peername::Command>),
+    /// The configuration of the proxy in front of a listener
+    Proxyconf(Box<proxyconf::Command>),
     /// Tokens of the admin API: create, list, revoke
     Token(token::Command),
     /// Print the version
@@ -110,6 +113,7 @@ pub fn main() -> ExitCode {
         Command::Audit(command) => command.run(),
         Command::Ctl(args) => ctl::main(*args).into(),
         Command::Peername(command) => command.run(),
+        Command::Proxyconf(command) => command.run(),
         Command::Token(command) => command.run(),
         Command::Version => {
             print(concat!("broker ", env!("CARGO_PKG_VERSION"), "\n"));
