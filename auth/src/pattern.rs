@@ -7,6 +7,8 @@ use regex::{Regex, RegexBuilder};
 pub enum Pattern {
     /// This very string.
     Exact(Box<str>),
+    /// A glob whose only star is its end: the text before it.
+    Prefix(Box<str>),
     /// `*` stands for any characters or none, `?` for one.
     Glob(Box<str>),
     /// Unanchored, as the `regex` crate has it (linear time).
@@ -16,10 +18,10 @@ pub enum Pattern {
 impl Pattern {
     /// A value of `=`: exact unless it has `*` or `?`.
     pub fn glob(text: &str) -> Self {
-        if text.contains(['*', '?']) {
-            Self::Glob(text.into())
-        } else {
-            Self::Exact(text.into())
+        match text.strip_suffix('*') {
+            _ if !text.contains(['*', '?']) => Self::Exact(text.into()),
+            Some(prefix) if !prefix.contains(['*', '?']) => Self::Prefix(prefix.into()),
+            _ => Self::Glob(text.into()),
         }
     }
 
@@ -36,6 +38,7 @@ impl Pattern {
     pub fn matches(&self, text: &str) -> bool {
         match self {
             Self::Exact(exact) => **exact == *text,
+            Self::Prefix(prefix) => text.starts_with(&**prefix),
             Self::Glob(glob) => glob_matches(glob, text),
             Self::Regex(regex) => regex.is_match(text),
         }
@@ -54,7 +57,8 @@ impl Pattern {
     pub(crate) fn covers(&self, other: &Self) -> bool {
         match (self, other) {
             (_, Self::Exact(text)) => self.matches(text),
-            (Self::Glob(glob), _) if glob.bytes().all(|b| b == b'*') => true,
+            (Self::Prefix(prefix), _) if prefix.is_empty() => true,
+            (Self::Prefix(a), Self::Prefix(b)) => b.starts_with(&**a),
             (Self::Glob(a), Self::Glob(b)) => a == b,
             (Self::Regex(a), Self::Regex(b)) => a.as_str() == b.as_str(),
             _ => false,

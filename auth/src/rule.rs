@@ -276,36 +276,42 @@ impl Filter {
             // Spares the filling; an overlap (deny) may have a wildcard there.
             return Filled::Never;
         }
-        let mut parts: Vec<Option<Cow<'_, str>>> = Vec::with_capacity(levels.len());
+        let value = |level: &Level| match level {
+            Level::Text(text) => Some(text.to_string()),
+            Level::Hole(hole) => facts.hole(*hole).map(Cow::into_owned),
+        };
+        let mut text = String::with_capacity(self.text.len() + 64);
         for (number, level) in levels.iter().enumerate() {
-            let part = match level {
-                Level::Text(text) => Some(Cow::Borrowed(&**text)),
-                Level::Hole(hole) => facts.hole(*hole),
-            };
-            // A client named "$SYS" gets no part of `$SYS/#` by an allow that begins with a placeholder.
-            let reserved = number == 0
-                && matches!(level, Level::Hole(_))
-                && part.as_ref().is_some_and(|value| value.starts_with('$'));
-            if effect == Effect::Allow && (part.is_none() || reserved) {
-                return Filled::Never;
-            }
-            parts.push(part);
-        }
-        if self.exact && parts.iter().any(Option::is_none) {
-            return Filled::Loose(parts.into_iter().map(|p| p.map(Cow::into_owned)).collect());
-        }
-        // A deny stands for any value where there is none to put in, `$...` on the first level too.
-        let first = asked
-            .split('/')
-            .next()
-            .filter(|level| level.starts_with('$'))
-            .unwrap_or("+");
-        let mut text = String::with_capacity(self.text.len() + 32);
-        for (number, part) in parts.iter().enumerate() {
             if number > 0 {
                 text.push('/');
             }
-            text.push_str(part.as_deref().unwrap_or(if number == 0 { first } else { "+" }));
+            let hole = match level {
+                Level::Text(part) => {
+                    text.push_str(part);
+                    continue;
+                }
+                Level::Hole(hole) => facts.hole(*hole),
+            };
+            match hole {
+                // A client named "$SYS" gets no part of `$SYS/#` by an allow that begins with a placeholder.
+                Some(value) if effect == Effect::Allow && number == 0 && value.starts_with('$') => {
+                    return Filled::Never;
+                }
+                Some(value) => text.push_str(&value),
+                None if effect == Effect::Allow => return Filled::Never,
+                None if self.exact => return Filled::Loose(levels.iter().map(value).collect()),
+                // A deny stands for any value where there is none to put in, `$...` on the first level too.
+                None if number == 0 => {
+                    text.push_str(
+                        asked
+                            .split('/')
+                            .next()
+                            .filter(|level| level.starts_with('$'))
+                            .unwrap_or("+"),
+                    );
+                }
+                None => text.push('+'),
+            }
         }
         Filled::Text(text)
     }

@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::process::ExitCode;
 
 use auth::bans::{Ban, BanLimits, Bans, Target};
+use auth::quota::{Limits, Pace, Quota, QuotaConfig};
 use auth::{Action, Env, Policy, Subject, parse_text};
 use benches::micro::{self, Case, case};
 use peer::{Addr, Kind, Peer, ProxyStage, Transport, Verdict, resolve_socket};
@@ -26,8 +27,37 @@ fn main() -> ExitCode {
             move || rules(count),
         ));
     }
+    cases.push(asking(
+        "connect, 100000 addresses".into(),
+        Action::Connect,
+        || compiled(&lines(|n| format!("deny connect ip={}", apart(n)))),
+    ));
+    cases.push(asking(
+        "connect, a group of 100000".into(),
+        Action::Connect,
+        || {
+            compiled(&format!(
+                "group many = {}\ndeny connect ip=@many",
+                lines(|n| apart(n).to_string()).replace('\n', " ")
+            ))
+        },
+    ));
+    cases.push(asking("publish, 100000 topics".into(), PUBLISH, || {
+        compiled(&(lines(|n| format!("allow publish qos=1 to sensors/d{n}/#")) + "allow all qos=1"))
+    }));
     cases.push(banned());
+    cases.push(metered());
     micro::main(cases)
+}
+
+/// 100,000 lines.
+fn lines(line: impl Fn(u32) -> String) -> String {
+    (0..100_000).flat_map(|n| [line(n), "\n".to_owned()]).collect()
+}
+
+/// Addresses far apart, so that no two are neighbours.
+fn apart(n: u32) -> Ipv4Addr {
+    Ipv4Addr::from(0x0b00_0000 | n.wrapping_mul(2_654_435_761) >> 8)
 }
 
 const PUBLISH: Action<'static> = Action::Publish {
@@ -53,7 +83,11 @@ fn rules(count: usize) -> Policy {
         assert!(line.is_ok());
     }
     text.push_str("allow all to sensors/%c/#\n");
-    match Policy::compile(parse_text("acl.conf", &text, &Env::default())) {
+    compiled(&text)
+}
+
+fn compiled(text: &str) -> Policy {
+    match Policy::compile(parse_text("acl.conf", text, &Env::default())) {
         Ok(policy) => policy,
         Err(findings) => panic!("{}", auth::render(&findings)),
     }
@@ -103,5 +137,28 @@ fn banned() -> Case {
         assert_eq!(bans.len(), 1_000_000);
         let address = Addr::new(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7)), 40_000);
         move || bans.address(black_box(&address), Kind::Client, 1).is_none()
+    })
+}
+
+/// A publish counted by prefix and user, each with a limit on messages and on bytes.
+fn metered() -> Case {
+    case("quota, publish with 4 limits", || {
+        let limits = Limits {
+            publish_rate: Some(u32::MAX - 1),
+            publish_bytes: Some(u32::MAX - 1),
+            ..Limits::NONE
+        };
+        let mut quota = Quota::new(QuotaConfig {
+            prefix: limits,
+            user: limits,
+            ..QuotaConfig::default()
+        });
+        let seat = quota.seat(&client(), Some("bob"), "tcp", 0);
+        let mut now = 0;
+        move || {
+            now += 1_000;
+            seat.as_ref()
+                .is_ok_and(|seat| seat.publish(black_box(100), now) == Pace::Go)
+        }
     })
 }
