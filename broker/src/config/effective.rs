@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use toml::{Table, Value};
 
-use super::keys::{Branch, Key, Kind, Node, Preset, find, tree};
+use super::keys::{Branch, Key, Kind, Node, Preset, find, is_reserved, tree};
 use super::listener::Transport;
 use super::types::Config;
 
@@ -58,7 +58,21 @@ pub fn fill(merged: &Table) -> Table {
     {
         store.insert("durability".to_owned(), Value::String("none".to_owned()));
     }
+    strip_reserved(&mut all, &mut Vec::new());
     all
+}
+
+/// Takes out what this version lacks, so that what `config show` prints can be read again.
+fn strip_reserved(table: &mut Table, path: &mut Vec<String>) {
+    table.retain(|name, value| {
+        path.push(name.to_owned());
+        let keep = !is_reserved(path);
+        if let (true, Value::Table(inner)) = (keep, value) {
+            strip_reserved(inner, path);
+        }
+        path.pop();
+        keep
+    });
 }
 
 fn text_at<'a>(table: &'a Table, path: &[&str]) -> Option<&'a str> {
@@ -155,6 +169,7 @@ fn fill_listener(listener: &mut Table, branch: &Branch) {
 /// What serde says; after `check` this is a fault of ours (a key without a field, or the reverse).
 pub fn resolve(filled: &Table, base: &Path) -> Result<Config, toml::de::Error> {
     let mut all = filled.clone();
+    fill_table(&mut all, tree());
     absolute_paths(&mut all, &mut Vec::new(), base);
     let mqtt = all
         .get("mqtt")
