@@ -22,6 +22,7 @@ pub mod registry;
 pub mod router;
 pub mod rules;
 pub mod server;
+pub mod service;
 pub mod session;
 pub mod shard;
 pub mod store;

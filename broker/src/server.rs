@@ -22,7 +22,8 @@ use crate::gate::Gate;
 use crate::metrics::Metrics;
 use crate::node::{Node, Parts, Snapshot};
 use crate::shard::{self, end};
-use crate::{admin, doors, rules};
+use crate::systemd::Inherited;
+use crate::{admin, doors, rules, service, systemd};
 
 /// Why the broker did not start; the text tells the operator what to change.
 #[derive(Debug)]
@@ -53,6 +54,11 @@ pub struct Broker {
 impl Broker {
     /// Starts a broker: binds everything first, so that an address in use is told before anybody is served.
     pub fn start(loaded: &Loaded) -> Result<Self, StartError> {
+        Self::start_with(loaded, Vec::new())
+    }
+
+    /// The same, with sockets that listen already (systemd): a listener of that name takes it and binds nothing.
+    pub fn start_with(loaded: &Loaded, inherited: Vec<Inherited>) -> Result<Self, StartError> {
         // A second broker in the process finds it installed already.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let config = &loaded.config;
@@ -60,7 +66,7 @@ impl Broker {
             0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             workers => workers,
         };
-        let bound = bind_all(config)?;
+        let bound = bind_all(config, inherited)?;
         let metrics = Metrics::default();
         let acl = rules::load(config).map_err(|acl| StartError::Config(auth::render(&acl.errors)))?;
         let snapshot = Snapshot::new(1, loaded, Arc::new(acl), &metrics, shards);
@@ -163,7 +169,7 @@ fn open(node: &Arc<Node>, listener: BoundListener, shard: usize) -> Door {
     door
 }
 
-fn bind_all(config: &Config) -> Result<Vec<BoundListener>, StartError> {
+fn bind_all(config: &Config, mut inherited: Vec<Inherited>) -> Result<Vec<BoundListener>, StartError> {
     let mut bound = Vec::new();
     for listener in config.listeners.iter().filter(|l| l.enabled) {
         let spec = doors::spec(listener, config).map_err(StartError::Config)?;
@@ -173,7 +179,18 @@ fn bind_all(config: &Config) -> Result<Vec<BoundListener>, StartError> {
                 listener.name, listener.bind
             ))
         };
-        bound.push(listeners::bind(spec).map_err(what)?);
+        let given = inherited.iter().position(|socket| socket.name == listener.name);
+        let door = match given.map(|at| inherited.swap_remove(at)) {
+            Some(socket) => listeners::bind_inherited(spec, socket.fd),
+            None => listeners::bind(spec),
+        };
+        bound.push(door.map_err(what)?);
+    }
+    for socket in inherited {
+        tracing::warn!(
+            "systemd passed a socket named {}, but no enabled listener has that name",
+            socket.name
+        );
     }
     Ok(bound)
 }
@@ -201,7 +218,12 @@ fn start_shard(index: usize, node: &Arc<Node>) -> Result<JoinHandle<()>, StartEr
 pub fn run(loaded: &Loaded) -> ExitCode {
     // Logging that somebody else has started is good enough.
     let _logging = crate::logging::init(&loaded.config.log);
-    let broker = match Broker::start(loaded) {
+    loaded.log_start();
+    let (inherited, problems) = systemd::inherited();
+    for problem in problems {
+        tracing::warn!("{problem}");
+    }
+    let broker = match Broker::start_with(loaded, inherited) {
         Ok(broker) => broker,
         Err(error) => {
             eprintln!("error: {error}");
@@ -218,13 +240,21 @@ pub fn run(loaded: &Loaded) -> ExitCode {
             return Exit::No.into();
         }
     };
-    if let Err(error) = runtime.block_on(serve_until_stopped(&broker, loaded)) {
+    let served = runtime.block_on(serve_until_stopped(&broker, loaded));
+    if let Err(error) = &served {
         eprintln!("error: {error}");
-        broker.stop();
-        return Exit::No.into();
     }
+    // Who stops us twice does not want to wait for the clients.
+    std::thread::spawn(move || {
+        runtime.block_on(service::second_signal());
+        std::process::exit(i32::from(Exit::No as u8));
+    });
     broker.stop();
-    Exit::Done.into()
+    if served.is_ok() {
+        Exit::Done.into()
+    } else {
+        Exit::No.into()
+    }
 }
 
 /// Serves the administration until a signal says stop.
@@ -232,25 +262,15 @@ async fn serve_until_stopped(broker: &Broker, loaded: &Loaded) -> Result<(), Sta
     let config = &loaded.config;
     let sockets = admin::server::Sockets::bind(config).map_err(StartError::System)?;
     let backend: Arc<dyn admin::backend::Backend> = Arc::clone(&broker.control) as _;
+    systemd::ready("started");
     tokio::select! {
         () = sockets.serve(backend, config) => {}
         () = broker.control.watch_findings() => {}
-        () = until_told_to_stop() => {}
+        () = service::tell_systemd(broker) => {}
+        () = service::until_told_to_stop(broker) => {}
     }
+    systemd::stopping();
     // The file would make the next start look for a broker behind it.
     let _ = std::fs::remove_file(&config.admin.socket);
     Ok(())
-}
-
-async fn until_told_to_stop() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        tracing::error!("signals cannot be watched; stop the broker with SIGKILL");
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
-    }
 }

@@ -7,6 +7,11 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 
+/// Whether somebody listens to what the functions below say.
+pub fn is_listening() -> bool {
+    std::env::var_os("NOTIFY_SOCKET").is_some()
+}
+
 /// Listeners are bound and clients are served; `status` is the line of `systemctl status`.
 pub fn ready(status: &str) {
     send(&[NotifyState::Ready, NotifyState::Status(status)]);

@@ -8,6 +8,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::origin::{Origin, Place};
+use crate::admin::problem::FileError;
 
 /// Whether a configuration can be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -147,6 +148,23 @@ impl Finding {
             .cmp(&(other.severity, other.code))
             .then_with(|| place(self).cmp(&place(other)))
             .then_with(|| self.message.cmp(&other.message))
+    }
+}
+
+impl From<&Finding> for FileError {
+    fn from(finding: &Finding) -> Self {
+        let place = finding.place.as_ref();
+        let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Self {
+            file: place
+                .map(|p| p.file.path.display().to_string())
+                .unwrap_or_default(),
+            line: place.map_or(0, |p| number(p.line())),
+            col: place.map_or(0, |p| number(p.column())),
+            code: finding.code.to_owned(),
+            message: finding.message.clone(),
+            hint: finding.hint.clone(),
+        }
     }
 }
 

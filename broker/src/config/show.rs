@@ -255,6 +255,21 @@ impl Loaded {
         ))
     }
 
+    /// Logs what an operator wants to know of this configuration at start: values from outside the files, warnings.
+    pub fn log_start(&self) {
+        for (hides, line) in self.outside_values() {
+            if hides {
+                tracing::warn!("{line}");
+            } else {
+                tracing::info!("{line}");
+            }
+        }
+        // CFG021 is the warning of the lines above.
+        for finding in self.warnings.iter().filter(|finding| finding.code != "CFG021") {
+            tracing::warn!("{}: {}", finding.code, finding.message);
+        }
+    }
+
     /// One line for each value that the environment or a flag sets: to be logged at start, as a warning where it hides a
     /// different value of a file (the boolean).
     pub fn outside_values(&self) -> Vec<(bool, String)> {
