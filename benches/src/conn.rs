@@ -117,7 +117,12 @@ impl Conn {
 
     /// Moves `out` through the layers into `wire`.
     fn encode(&mut self) -> io::Result<()> {
+        // a client sends no frame before the upgrade is granted (RFC 6455 4.1)
+        let held = self.ws.as_ref().is_some_and(|ws| !ws.upgraded());
         let Some(tls) = &mut self.tls else {
+            if held {
+                return Ok(());
+            }
             if self.ws.is_some() {
                 ws::frame_packets(&self.out, &mut self.wire);
                 self.out.clear();
@@ -126,7 +131,7 @@ impl Conn {
             }
             return Ok(());
         };
-        if !self.out.is_empty() {
+        if !self.out.is_empty() && !held {
             if self.ws.is_some() {
                 let mut framed = Vec::with_capacity(self.out.len() + 64);
                 ws::frame_packets(&self.out, &mut framed);

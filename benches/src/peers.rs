@@ -6,6 +6,7 @@ use std::io;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -51,9 +52,12 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// Four ports that are free now, below the range from which the kernel gives ports to others.
+    /// Four ports that are free now, below the range from which the kernel gives ports to others, and not those of
+    /// the call before: a peer without SO_REUSEADDR could not bind them again at once.
     pub fn free() -> io::Result<Self> {
-        let first = 10_000 + (std::process::id().wrapping_mul(97) % 20_000) as u16;
+        static CALLS: AtomicU32 = AtomicU32::new(0);
+        let step = std::process::id().wrapping_mul(97) + CALLS.fetch_add(8, Ordering::Relaxed);
+        let first = 10_000 + (step % 20_000) as u16;
         let mut found = Vec::new();
         let mut held = Vec::new();
         for port in first..first + 2000 {

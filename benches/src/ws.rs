@@ -51,6 +51,11 @@ pub fn frame_packets(plain: &[u8], wire: &mut Vec<u8>) {
 }
 
 impl Ws {
+    /// Whether the broker has granted the upgrade.
+    pub fn upgraded(&self) -> bool {
+        self.upgraded
+    }
+
     /// Takes bytes from the broker; MQTT bytes found in whole frames are appended to `plain`.
     pub fn feed(&mut self, bytes: &[u8], plain: &mut Vec<u8>) -> Result<(), WsError> {
         if self.raw.is_empty() && self.upgraded {
