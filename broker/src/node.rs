@@ -157,6 +157,8 @@ pub struct Snapshot {
     pub acl: Arc<auth::Policy>,
     /// Whether a denied publication ends the connection.
     pub disconnect_denied: bool,
+    /// What a denied SUBSCRIBE or PUBLISH is told in MQTT 5.
+    pub denied: codec::ReasonCode,
     /// Cap of the Session Expiry Interval, in seconds.
     pub session_expiry_max: u32,
     /// Session expiry of 3.x clients with clean_session=0, in seconds.
@@ -198,6 +200,11 @@ impl Snapshot {
             listeners,
             acl,
             disconnect_denied: config.acl.deny_action == config::DenyAction::Disconnect,
+            denied: if config.acl.tell_reason {
+                codec::ReasonCode::NotAuthorized
+            } else {
+                codec::ReasonCode::UnspecifiedError
+            },
             session_expiry_max: seconds(config.session.expiry_max),
             session_expiry_v3: seconds(config.session.expiry_v3),
             retained: RetainedLimits {

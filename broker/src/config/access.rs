@@ -190,6 +190,8 @@ pub struct AclConfig {
     pub file: Option<PathBuf>,
     /// What a denied publication gets.
     pub deny_action: DenyAction,
+    /// Whether a denied SUBSCRIBE or PUBLISH is told that it was denied, or only that it failed.
+    pub tell_reason: bool,
     /// Whether a reload meets live clients.
     pub recheck_on_reload: bool,
 }

@@ -209,9 +209,9 @@ fn say_goodbye(mut conn: Box<Conn>, code: Option<ReasonCode>) {
     tokio::spawn(last_words(transport, out));
 }
 
-/// Writes what waits and closes in an orderly way, within [`LAST_WORDS`].
-pub(super) async fn last_words(mut transport: Transport, mut out: OutBuf) {
-    let closed = std::future::poll_fn(|cx| transport.poll_close(cx, &mut out));
+/// Writes what waits, closes our side and reads on until the client has closed its own, within [`LAST_WORDS`]: what a
+/// client still sends would meet a reset, and the reset would take our last packet away from it.
+pub(super) async fn last_words(transport: Transport, out: OutBuf) {
     // Whoever does not read them in time goes without.
-    let _ = tokio::time::timeout(LAST_WORDS, closed).await;
+    let _ = tokio::time::timeout(LAST_WORDS, transport.finish(out)).await;
 }

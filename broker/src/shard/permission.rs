@@ -69,7 +69,7 @@ impl Shard {
             return Ok(());
         }
         self.audit_denial(who, DenyAction::Publish, topic, qos, Some(retain), decision);
-        Err(ReasonCode::NotAuthorized)
+        Err(snapshot.denied)
     }
 
     /// Does the publish quota leave room? A client that is to slow down is not read for a while.
@@ -154,7 +154,7 @@ impl Shard {
             return Ok(());
         }
         self.audit_denial(who, DenyAction::Subscribe, &wanted.text(), qos, None, decision);
-        Err(ReasonCode::NotAuthorized)
+        Err(self.snapshot.denied)
     }
 
     fn audit_denial(

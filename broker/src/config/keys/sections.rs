@@ -109,6 +109,7 @@ pub(super) const SECTIONS: &[Key] = &[
     // acl, bans
     Key::new("acl.file", Path(Reads::Must), "\"\"", "rules; \"\" = the built-in ones: broker acl show --builtin"),
     Key::new("acl.deny_action", Word(&["ignore", "disconnect"]), "\"ignore\"", "ignore | disconnect"),
+    Key::new("acl.tell_reason", Bool, "true", "false: denied reads 0x80, not 0x87; a client cannot tell what there is"),
     Key::new("acl.recheck_on_reload", Bool, "true", "live clients too: kicked, subscriptions removed"),
     Key::new("bans.max_entries", Int(1, MANY), "100000", "bans kept"),
     Key::new("bans.protect", Ranges, "[\"@loopback\"]", "not banned without --force; @proxies never are"),
