@@ -11,6 +11,7 @@ pub mod explain;
 pub mod health;
 #[cfg(test)]
 pub(crate) mod mock;
+mod page;
 pub mod problem;
 
 pub mod server;

@@ -75,7 +75,7 @@ impl Api {
             .merge(policy_routes())
             .fallback(unknown)
             .method_not_allowed_fallback(wrong_method);
-        Router::new().nest("/api/v1", api).with_state(self)
+        super::page::routes().nest("/api/v1", api).with_state(self)
     }
 
     /// Waits for a change and records it, done or not.

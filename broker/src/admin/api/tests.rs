@@ -212,6 +212,41 @@ fn tokens_and_scopes_guard_http() {
 }
 
 #[test]
+fn the_page_needs_no_token_and_nothing_from_outside() {
+    let world = world();
+    for (path, kind) in [
+        ("/", "text/html"),
+        ("/page.css", "text/css"),
+        ("/page.js", "text/javascript"),
+    ] {
+        let got = world.http("GET", path, None);
+        assert_eq!(got.status, 200, "{path}");
+        assert!(
+            got.head.contains(&format!("content-type: {kind}; charset=utf-8")),
+            "{}",
+            got.head
+        );
+        assert!(
+            got.head.contains("content-security-policy: default-src 'self'; "),
+            "{}",
+            got.head
+        );
+        for forbidden in [
+            "http://",
+            "https://",
+            "innerHTML",
+            "outerHTML",
+            "insertAdjacentHTML",
+            "eval(",
+            " style=",
+            "onclick=",
+        ] {
+            assert!(!got.body.contains(forbidden), "{path} has {forbidden}");
+        }
+    }
+}
+
+#[test]
 fn events_resume_and_tell_what_was_missed() {
     let world = world();
     let mut stream = UnixStream::connect(&world.socket).unwrap();
