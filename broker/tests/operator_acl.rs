@@ -140,7 +140,10 @@ fn foreign_files_are_imported() {
         "broker acl import mosquitto aclfile > ours.conf; cat ours.conf; broker acl check ours.conf",
         "",
     );
-    assert!(got.contains("1 line without an equal"), "{got}");
+    assert!(
+        got.contains("no equal here for 1 line: see the comments"),
+        "{got}"
+    );
     assert!(
         got.contains("deny  all       user=bob to a/b\nallow subscribe user=bob to a/#\n"),
         "{got}"

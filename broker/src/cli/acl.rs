@@ -345,7 +345,7 @@ fn import(broker: Foreign, file: &Path) -> Done {
     print!("{}", imported.text);
     if imported.left_out > 0 {
         eprintln!(
-            "{} without an equal stand in the output as comments",
+            "no equal here for {}: see the comments",
             count(imported.left_out, "line")
         );
     }
