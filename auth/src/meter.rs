@@ -8,6 +8,22 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 /// "Unlimited".
 const NO_LIMIT: u32 = u32::MAX;
 
+/// So many in so long: `"50/s"`, `"10/m"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// How many.
+    pub count: u64,
+    /// In so many seconds, at least one.
+    pub seconds: u32,
+}
+
+impl Rate {
+    /// So many a second.
+    pub const fn per_second(count: u64) -> Self {
+        Self { count, seconds: 1 }
+    }
+}
+
 /// The limits of one row of `[quota]`; `None` is "unlimited".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Limits {
@@ -15,14 +31,14 @@ pub struct Limits {
     pub max_connections: Option<u32>,
     /// Connections without CONNECT.
     pub max_pending: Option<u32>,
-    /// New connections a second.
-    pub connect_rate: Option<u32>,
-    /// How many may come at once.
+    /// New connections.
+    pub connect_rate: Option<Rate>,
+    /// How many may come at once; `None` = as many as the rate's count.
     pub connect_burst: Option<u32>,
-    /// Messages a second; as many may come at once.
-    pub publish_rate: Option<u32>,
-    /// Payload and topic bytes a second; as many may come at once.
-    pub publish_bytes: Option<u32>,
+    /// Messages; as many as its count may come at once.
+    pub publish_rate: Option<Rate>,
+    /// Payload and topic bytes; as many as its count may come at once.
+    pub publish_bytes: Option<Rate>,
     /// Subscriptions.
     pub max_subscriptions: Option<u32>,
 }
@@ -32,7 +48,7 @@ impl Limits {
     pub const PREFIX: Self = Self {
         max_connections: None,
         max_pending: Some(200),
-        connect_rate: Some(100),
+        connect_rate: Some(Rate::per_second(100)),
         connect_burst: Some(500),
         publish_rate: None,
         publish_bytes: None,
@@ -49,11 +65,6 @@ impl Limits {
         publish_bytes: None,
         max_subscriptions: None,
     };
-
-    /// Whether publishing is limited.
-    pub fn limits_publish(&self) -> bool {
-        self.publish_rate.is_some() || self.publish_bytes.is_some()
-    }
 }
 
 /// A token bucket in one number: the time at which it will be full again (GCRA). Adding tokens with the time,
@@ -66,18 +77,21 @@ struct Bucket {
 /// What a bucket may hold.
 #[derive(Debug, Clone, Copy)]
 struct Flow {
-    per_second: u64,
+    rate: Rate,
     burst: u64,
 }
 
 impl Flow {
     /// The time in which so many tokens come, in nanoseconds.
     fn time(self, tokens: u64) -> u64 {
+        let period = u64::from(self.rate.seconds).saturating_mul(1_000_000_000);
         // A rate of 0 pays no debt in a time we live to see.
-        tokens
-            .saturating_mul(1_000_000_000)
-            .checked_div(self.per_second)
-            .unwrap_or(u64::MAX / 4)
+        let never = u64::MAX / 4;
+        if let Some(product) = tokens.checked_mul(period) {
+            return product.checked_div(self.rate.count).unwrap_or(never);
+        }
+        let time = (u128::from(tokens) * u128::from(period)).checked_div(u128::from(self.rate.count));
+        time.and_then(|time| u64::try_from(time).ok()).unwrap_or(never)
     }
 }
 
@@ -90,7 +104,7 @@ impl Bucket {
             let after = start.saturating_add(flow.time(tokens));
             let fits = after.saturating_sub(now) <= room
                 || (full_at <= now && tokens > flow.burst && flow.burst > 0);
-            (fits && flow.per_second > 0).then_some(after)
+            (fits && flow.rate.count > 0).then_some(after)
         };
         self.full_at
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, next)
@@ -111,7 +125,8 @@ impl Bucket {
     /// Tokens left.
     fn level(&self, flow: Flow, now: u64) -> u64 {
         let missing = self.full_at.load(Ordering::Relaxed).saturating_sub(now);
-        let gone = (u128::from(missing) * u128::from(flow.per_second)).div_ceil(1_000_000_000);
+        let period = u128::from(flow.rate.seconds.max(1)) * 1_000_000_000;
+        let gone = (u128::from(missing) * u128::from(flow.rate.count)).div_ceil(period);
         flow.burst.saturating_sub(u64::try_from(gone).unwrap_or(u64::MAX))
     }
 
@@ -145,44 +160,72 @@ impl Gauge {
 }
 
 /// Limits that a reload changes under live connections.
-#[derive(Debug)]
-struct LiveLimits([AtomicU32; 7]);
+#[derive(Debug, Default)]
+struct LiveLimits {
+    max_connections: AtomicU32,
+    max_pending: AtomicU32,
+    max_subscriptions: AtomicU32,
+    connect_burst: AtomicU32,
+    connect_rate: LiveRate,
+    publish_rate: LiveRate,
+    publish_bytes: LiveRate,
+}
+
+/// A rate in which 0 seconds stand for "unlimited".
+#[derive(Debug, Default)]
+struct LiveRate {
+    count: AtomicU64,
+    seconds: AtomicU32,
+}
+
+impl LiveRate {
+    fn set(&self, rate: Option<Rate>) {
+        self.count.store(rate.map_or(0, |r| r.count), Ordering::Relaxed);
+        self.seconds
+            .store(rate.map_or(0, |r| r.seconds.max(1)), Ordering::Relaxed);
+    }
+
+    /// Between the two stores of a reload one event may be judged by half of each; nothing worse.
+    fn get(&self) -> Option<Rate> {
+        let seconds = self.seconds.load(Ordering::Relaxed);
+        (seconds > 0).then(|| Rate {
+            count: self.count.load(Ordering::Relaxed),
+            seconds,
+        })
+    }
+}
 
 impl LiveLimits {
     fn new(limits: &Limits) -> Self {
-        Self(Self::values(limits).map(AtomicU32::new))
+        let live = Self::default();
+        live.set(limits);
+        live
     }
 
-    fn values(l: &Limits) -> [u32; 7] {
-        [
-            l.max_connections,
-            l.max_pending,
-            l.connect_rate,
-            l.connect_burst,
-            l.publish_rate,
-            l.publish_bytes,
-            l.max_subscriptions,
-        ]
-        .map(|limit| limit.unwrap_or(NO_LIMIT))
-    }
-
-    fn set(&self, limits: &Limits) {
-        for (live, value) in self.0.iter().zip(Self::values(limits)) {
-            live.store(value, Ordering::Relaxed);
+    fn set(&self, l: &Limits) {
+        for (live, limit) in [
+            (&self.max_connections, l.max_connections),
+            (&self.max_pending, l.max_pending),
+            (&self.max_subscriptions, l.max_subscriptions),
+            (&self.connect_burst, l.connect_burst),
+        ] {
+            live.store(limit.unwrap_or(NO_LIMIT), Ordering::Relaxed);
         }
+        self.connect_rate.set(l.connect_rate);
+        self.publish_rate.set(l.publish_rate);
+        self.publish_bytes.set(l.publish_bytes);
     }
 
     fn get(&self) -> Limits {
-        let [connections, pending, rate, burst, publish, bytes, subscriptions] = &self.0;
-        let value = |limit: &AtomicU32| Some(limit.load(Ordering::Relaxed)).filter(|n| *n != NO_LIMIT);
+        let number = |limit: &AtomicU32| Some(limit.load(Ordering::Relaxed)).filter(|n| *n != NO_LIMIT);
         Limits {
-            max_connections: value(connections),
-            max_pending: value(pending),
-            connect_rate: value(rate),
-            connect_burst: value(burst),
-            publish_rate: value(publish),
-            publish_bytes: value(bytes),
-            max_subscriptions: value(subscriptions),
+            max_connections: number(&self.max_connections),
+            max_pending: number(&self.max_pending),
+            connect_rate: self.connect_rate.get(),
+            connect_burst: number(&self.connect_burst),
+            publish_rate: self.publish_rate.get(),
+            publish_bytes: self.publish_bytes.get(),
+            max_subscriptions: number(&self.max_subscriptions),
         }
     }
 }
@@ -306,16 +349,20 @@ impl Meter {
     }
 
     fn connect_flow(&self) -> Option<Flow> {
-        let limits = self.limits.get();
-        let per_second = limits.connect_rate?;
+        let rate = self.limits.connect_rate.get()?;
+        let burst = self.limits.connect_burst.load(Ordering::Relaxed);
         Some(Flow {
-            per_second: per_second.into(),
-            burst: limits.connect_burst.unwrap_or(per_second).into(),
+            rate,
+            burst: if burst == NO_LIMIT {
+                rate.count
+            } else {
+                burst.into()
+            },
         })
     }
 
     pub(crate) fn add_pending(&self) -> Result<(), Over> {
-        let limit = self.limits.get().max_pending.unwrap_or(NO_LIMIT);
+        let limit = self.limits.max_pending.load(Ordering::Relaxed);
         self.judged(self.pending.add(limit), Over::MaxPending)
     }
 
@@ -329,7 +376,7 @@ impl Meter {
     }
 
     pub(crate) fn add_connection(&self) -> Result<(), Over> {
-        let limit = self.limits.get().max_connections.unwrap_or(NO_LIMIT);
+        let limit = self.limits.max_connections.load(Ordering::Relaxed);
         self.judged(self.connections.add(limit), Over::MaxConnections)
     }
 
@@ -338,7 +385,7 @@ impl Meter {
     }
 
     pub(crate) fn add_subscription(&self) -> Result<(), Over> {
-        let limit = self.limits.get().max_subscriptions.unwrap_or(NO_LIMIT);
+        let limit = self.limits.max_subscriptions.load(Ordering::Relaxed);
         self.judged(self.subscriptions.add(limit), Over::MaxSubscriptions)
     }
 
@@ -347,13 +394,11 @@ impl Meter {
     }
 
     fn publish_flows(&self) -> [Option<Flow>; 2] {
-        let limits = self.limits.get();
-        [limits.publish_rate, limits.publish_bytes].map(|rate| {
-            rate.map(|n| Flow {
-                per_second: n.into(),
-                burst: u64::from(n).max(1),
-            })
-        })
+        let flow = |rate: Rate| Flow {
+            rate,
+            burst: rate.count.max(1),
+        };
+        [&self.limits.publish_rate, &self.limits.publish_bytes].map(|rate| rate.get().map(flow))
     }
 
     /// One message of so many bytes, which is taken in any case: the nanoseconds not to read for.
@@ -374,7 +419,7 @@ impl Meter {
 
     /// Whether it limits publishing at all.
     pub fn limits_publish(&self) -> bool {
-        self.limits.get().limits_publish()
+        self.limits.publish_rate.get().is_some() || self.limits.publish_bytes.get().is_some()
     }
 
     /// Its state at `now`.
@@ -392,127 +437,5 @@ impl Meter {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECOND: u64 = 1_000_000_000;
-
-    #[test]
-    fn the_bucket_of_peername_12() {
-        let meter = Meter::new(&Limits {
-            connect_rate: Some(100),
-            connect_burst: Some(5),
-            ..Limits::NONE
-        });
-        let at = |now: u64| meter.connect(now).is_ok();
-        assert_eq!(
-            (0..7).map(|_| at(SECOND)).collect::<Vec<_>>(),
-            [true, true, true, true, true, false, false]
-        );
-        assert!(
-            !at(SECOND + 9_000_000),
-            "nothing is taken by a refusal, and 0.9 is not 1"
-        );
-        assert!(at(SECOND + 10_000_000));
-        assert!(!at(SECOND + 10_000_000));
-        assert!(
-            (0..5).all(|_| at(100 * SECOND)),
-            "full again, and no fuller than the burst"
-        );
-        assert!(!at(100 * SECOND));
-        assert_eq!(meter.read(100 * SECOND).refused, 5);
-        assert_eq!(meter.read(100 * SECOND).connect_tokens, Some(0));
-        assert_eq!(meter.read(100 * SECOND + 30_000_000).connect_tokens, Some(3));
-    }
-
-    /// The definition's bucket passes the shared vectors; this one must allow what that one allows.
-    #[test]
-    fn the_bucket_allows_what_the_definition_allows() {
-        let mut seed = 1u64;
-        for (rate, burst) in [(1, 1), (2, 3), (10, 2), (3, 7), (100, 500), (999, 1)] {
-            let meter = Meter::new(&Limits {
-                connect_rate: Some(rate),
-                connect_burst: Some(burst),
-                ..Limits::NONE
-            });
-            let defined = peer::Rate::per_second(rate, burst);
-            let mut bucket = peer::Bucket::full(defined);
-            let mut now_ms = 0;
-            for arrival in 0..5000 {
-                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                let pause = (seed >> 40) % (2000 / u64::from(rate) + 1);
-                now_ms += if seed >> 61 == 0 { pause * 20 } else { pause / 2 };
-                let allowed = meter.connect(now_ms * 1_000_000).is_ok();
-                assert_eq!(
-                    allowed,
-                    bucket.take(defined, now_ms),
-                    "{rate}/s, arrival {arrival}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn a_rate_of_zero_lets_nobody_in() {
-        let meter = Meter::new(&Limits {
-            connect_rate: Some(0),
-            connect_burst: Some(2),
-            ..Limits::NONE
-        });
-        assert!(
-            [1, 1000 * SECOND]
-                .iter()
-                .all(|now| meter.connect(*now) == Err(Over::ConnectRate))
-        );
-    }
-
-    #[test]
-    fn publishing_too_fast_is_slowed_by_what_is_owed() {
-        let meter = Meter::new(&Limits {
-            publish_rate: Some(10),
-            publish_bytes: Some(1000),
-            ..Limits::NONE
-        });
-        assert!((0..10).all(|_| meter.publish_slow(1, SECOND) == 0));
-        assert_eq!(meter.publish_slow(1, SECOND), SECOND / 10);
-        assert_eq!(meter.publish_slow(1, SECOND), SECOND / 5);
-        assert_eq!(meter.publish_slow(1, 3 * SECOND), 0);
-        assert_eq!(
-            meter.publish_slow(5000, 10 * SECOND),
-            4 * SECOND,
-            "bytes: 5,000 with 1,000 in hand"
-        );
-    }
-
-    #[test]
-    fn or_refused_but_a_message_larger_than_the_bucket_passes_a_full_one() {
-        let meter = Meter::new(&Limits {
-            publish_rate: Some(2),
-            publish_bytes: Some(1000),
-            ..Limits::NONE
-        });
-        assert_eq!(meter.publish_or_refuse(5000, SECOND), Ok(()));
-        assert_eq!(meter.publish_or_refuse(1, SECOND), Err(Over::PublishBytes));
-        assert_eq!(meter.publish_or_refuse(1, SECOND), Err(Over::PublishRate));
-        assert_eq!(meter.publish_or_refuse(1, 7 * SECOND), Ok(()));
-    }
-
-    #[test]
-    fn gauges_have_limits_that_a_reload_changes() {
-        let meter = Meter::new(&Limits {
-            max_connections: Some(1),
-            max_subscriptions: Some(0),
-            ..Limits::NONE
-        });
-        assert_eq!(meter.add_connection(), Ok(()));
-        assert_eq!(meter.add_connection(), Err(Over::MaxConnections));
-        assert_eq!(meter.add_subscription(), Err(Over::MaxSubscriptions));
-        meter.set_limits(&Limits::NONE);
-        assert_eq!(meter.add_connection(), Ok(()));
-        meter.sub_connection();
-        meter.sub_connection();
-        meter.sub_connection();
-        assert_eq!(meter.read(0).connections, 0);
-        assert_eq!(meter.read(0).limits, Limits::NONE);
-    }
-}
+#[path = "meter_tests.rs"]
+mod tests;

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use peer::{Addr, Kind, Peer};
 
 use crate::lru::Lru;
-pub use crate::meter::{Limits, Meter, Over, Reading};
+pub use crate::meter::{Limits, Meter, Over, Rate, Reading};
 use crate::nets::prefix_of;
 use crate::prefix_map::PrefixMap;
 

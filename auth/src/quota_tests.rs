@@ -74,7 +74,7 @@ fn a_proxy_is_exempt_but_it_is_told() {
 fn an_arrival_is_charged_once_for_each_address() {
     let config = QuotaConfig {
         prefix: limits(|l| {
-            (l.connect_rate, l.connect_burst, l.max_pending) = (Some(1), Some(2), Some(1));
+            (l.connect_rate, l.connect_burst, l.max_pending) = (Some(Rate::per_second(1)), Some(2), Some(1));
         }),
         ..QuotaConfig::default()
     };
@@ -155,7 +155,7 @@ fn publishing_is_slowed_or_refused_and_a_reload_changes_it_for_the_living() {
         let seat = quota.seat(&peer, None, "tcp", 0).unwrap();
         assert!(!seat.limits_publish());
         assert_eq!(seat.publish(1 << 30, 0), Pace::Go);
-        let prefix = limits(|l| l.publish_rate = Some(1));
+        let prefix = limits(|l| l.publish_rate = Some(Rate::per_second(1)));
         quota.set_config(QuotaConfig {
             prefix,
             publish_over: over,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use auth::auto_ban::{AutoRule, By, On};
 use auth::bans::BanLimits;
 use auth::nets::{LOOPBACK, NetSet};
-use auth::quota::{Limits, PublishOver, QuotaConfig};
+use auth::quota::{Limits, PublishOver, QuotaConfig, Rate};
 use ipnet::IpNet;
 
 use crate::config::{self, BanBy, BanOn, Config, Limit, RateLimit};
@@ -80,11 +80,13 @@ fn number(limit: Limit) -> Option<u32> {
     limit.get().map(|n| u32::try_from(n).unwrap_or(u32::MAX))
 }
 
-fn rate(limit: RateLimit) -> Option<u32> {
-    // Less than one a second is one a second: the buckets count whole tokens.
-    limit
-        .get()
-        .map(|rate| rate.per_second().ceil().clamp(1.0, f64::from(u32::MAX)) as u32)
+fn rate(limit: RateLimit) -> Option<Rate> {
+    let rate = limit.get()?;
+    let seconds = u32::try_from(rate.per.as_secs()).unwrap_or(u32::MAX);
+    Some(Rate {
+        count: rate.count,
+        seconds,
+    })
 }
 
 fn limits(limits: &config::QuotaLimits) -> Limits {

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::process::ExitCode;
 
 use auth::bans::{Ban, BanLimits, Bans, Target};
-use auth::quota::{Limits, Pace, Quota, QuotaConfig};
+use auth::quota::{Limits, Pace, Quota, QuotaConfig, Rate};
 use auth::{Action, Env, Policy, Subject, parse_text};
 use benches::micro::{self, Case, case};
 use peer::{Addr, Kind, Peer, ProxyStage, Transport, Verdict, resolve_socket};
@@ -144,8 +144,8 @@ fn banned() -> Case {
 fn metered() -> Case {
     case("quota, publish with 4 limits", || {
         let limits = Limits {
-            publish_rate: Some(u32::MAX - 1),
-            publish_bytes: Some(u32::MAX - 1),
+            publish_rate: Some(Rate::per_second(4_000_000_000)),
+            publish_bytes: Some(Rate::per_second(4_000_000_000)),
             ..Limits::NONE
         };
         let mut quota = Quota::new(QuotaConfig {
