@@ -1,5 +1,7 @@
 //! The broker from outside: one binary, a module for each family of tests.
 
+mod bad_input;
+mod clients;
 mod proxies;
 mod readme;
 mod tidy;

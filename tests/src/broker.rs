@@ -8,9 +8,10 @@ use std::process::{Command, ExitStatus};
 use serde_json::Value;
 use toml::Table;
 
+use crate::certs::Certs;
 use crate::link::Dial;
 use crate::process::{Process, run};
-use crate::wait::until;
+use crate::wait::{eventually, until};
 
 /// What every broker of the tests has unless its own configuration says otherwise; `@DIR@` is its directory.
 const BASE: &str = r#"
@@ -120,6 +121,31 @@ impl Setup {
         }
         broker
     }
+}
+
+/// The transports of listeners.
+pub const TRANSPORTS: [&str; 4] = ["tcp", "tls", "ws", "wss"];
+
+/// The configuration of a listener that is named as its transport, with these further keys, on a free port, and with a
+/// certificate where it needs one.
+pub fn listener(transport: &str, keys: &str, certs: &Certs) -> String {
+    let base =
+        format!("[listeners.{transport}]\ntransport = \"{transport}\"\nbind = \"127.0.0.1:0\"\n{keys}\n");
+    if !matches!(transport, "tls" | "wss") {
+        return base;
+    }
+    format!(
+        "{base}[listeners.{transport}.tls]\ncert_file = \"{}\"\nkey_file = \"{}\"\n",
+        certs.path("server.crt").display(),
+        certs.path("server.key").display()
+    )
+}
+
+/// [`listener`] for all transports.
+pub fn listeners(keys: &str, certs: &Certs) -> String {
+    TRANSPORTS
+        .map(|transport| listener(transport, keys, certs))
+        .concat()
 }
 
 fn merge(into: &mut Table, from: Table) {
@@ -276,13 +302,11 @@ impl Broker {
     #[track_caller]
     pub fn audited(&self, event: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let mut last = Vec::new();
-        let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            until("an audit record", || {
-                last = self.audit();
-                last.iter().find(|r| r["event"] == event && wanted(r)).cloned()
-            })
-        }));
-        found.unwrap_or_else(|_| {
+        let found = eventually(|| {
+            last = self.audit();
+            last.iter().find(|r| r["event"] == event && wanted(r)).cloned()
+        });
+        found.unwrap_or_else(|| {
             let lines: Vec<String> = last.iter().map(Value::to_string).collect();
             panic!("no such {event} record among:\n{}", lines.join("\n"))
         })

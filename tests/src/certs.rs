@@ -47,9 +47,10 @@ impl Certs {
         self.dir.path()
     }
 
-    /// Writes `FILE.crt`, `FILE.key` and `FILE.pem` for a name that is CN and DNS name.
+    /// Writes `FILE.crt`, `FILE.key` and `FILE.pem` for a name that is CN and DNS name; for 127.0.0.1 too.
     pub fn issue(&self, file: &str, name: &str) {
-        let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).expect("a good name");
+        let names = vec![name.to_owned(), "127.0.0.1".to_owned()];
+        let mut params = rcgen::CertificateParams::new(names).expect("good names");
         params.distinguished_name.push(rcgen::DnType::CommonName, name);
         let key = rcgen::KeyPair::generate().expect("a key");
         let cert = params.signed_by(&key, &self.ca).expect("a certificate").pem();
