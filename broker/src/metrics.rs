@@ -6,6 +6,8 @@
 //! No address, client id, username or topic is ever a label.
 
 pub mod render;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
