@@ -10,6 +10,7 @@ mod passwd;
 mod peername;
 mod proxyconf;
 mod run;
+mod store;
 mod token;
 mod whole_file;
 
@@ -75,6 +76,8 @@ enum Command {
     Peername(Box<peername::Command>),
     /// The configuration of the proxy in front of a listener
     Proxyconf(Box<proxyconf::Command>),
+    /// Work on a data directory that no broker is using
+    Store(store::Command),
     /// Tokens of the admin API: create, list, revoke
     Token(token::Command),
     /// Print the version
@@ -114,6 +117,7 @@ pub fn main() -> ExitCode {
         Command::Ctl(args) => ctl::main(*args).into(),
         Command::Peername(command) => command.run(),
         Command::Proxyconf(command) => command.run(),
+        Command::Store(command) => command.run(),
         Command::Token(command) => command.run(),
         Command::Version => {
             print(concat!("broker ", env!("CARGO_PKG_VERSION"), "\n"));

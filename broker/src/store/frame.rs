@@ -115,6 +115,13 @@ pub(super) fn read_checked(bytes: &[u8]) -> Result<Frame<'_>, NoFrame> {
     })
 }
 
+/// The length that the frame at the front says it has, whether or not it is whole.
+pub(super) fn claimed_len(bytes: &[u8]) -> Option<usize> {
+    let (outer, _) = bytes.split_first_chunk::<OUTER>()?;
+    let [.., l0, l1, l2, l3, _, _, _, _] = *outer;
+    Some(OUTER + u32::from_le_bytes([l0, l1, l2, l3]) as usize)
+}
+
 /// Where in `bytes` the next frame may begin, from `from` on.
 pub(super) fn find(bytes: &[u8], from: usize) -> Option<usize> {
     let magic = MAGIC.to_le_bytes();

@@ -54,6 +54,7 @@ mod gc;
 mod index;
 mod index_queue;
 mod index_state;
+pub mod offline;
 mod record;
 mod recover;
 mod segments;
@@ -61,10 +62,12 @@ mod segments;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+use crate::config::{self, StoreConfig};
 
 pub use file_store::FileStore;
 pub use index::Live;
@@ -151,6 +154,21 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The settings of a checked configuration with a data directory; `None` = nothing is kept on disk.
+    pub fn from_config(dir: &Path, c: &StoreConfig) -> Option<Self> {
+        let durability = match c.durability {
+            config::Durability::None => return None,
+            config::Durability::Async => Durability::Async,
+            config::Durability::Group => Durability::Group,
+        };
+        Some(Self {
+            durability,
+            fsync_interval: c.fsync_interval,
+            max_bytes: c.max_bytes,
+            ..Self::new(dir.to_owned())
+        })
+    }
+
     /// The defaults of the configuration, in this directory.
     pub fn new(dir: PathBuf) -> Self {
         Self {

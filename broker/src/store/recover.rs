@@ -66,8 +66,6 @@ pub enum OpenError {
     Locked(PathBuf),
     /// A segment that is not the last is damaged at this offset.
     Damaged(Log, u32, u64, &'static str),
-    /// A segment between others is missing.
-    Missing(Log, u32),
     /// A segment was written by a version of the broker with another format.
     Version(Log, u32, u8),
     /// A thread did not start.
@@ -84,14 +82,6 @@ impl fmt::Display for OpenError {
                 write!(
                     f,
                     "store: {}/{} at byte {offset}: {why}; {REPAIR}",
-                    log.as_str(),
-                    name(*segment)
-                )
-            }
-            Self::Missing(log, segment) => {
-                write!(
-                    f,
-                    "store: {}/{} is missing; {REPAIR}",
                     log.as_str(),
                     name(*segment)
                 )
@@ -225,11 +215,6 @@ impl Scan<'_> {
                 && v != frame::VERSION
             {
                 return Err(OpenError::Version(log, segment, v));
-            }
-            if let Some((before, _)) = i.checked_sub(1).and_then(|b| list.get(b))
-                && before + 1 != segment
-            {
-                return Err(OpenError::Missing(log, before + 1));
             }
             let mut reader = segments
                 .frames(segment, (SEGMENT_HEAD as u64).min(size))

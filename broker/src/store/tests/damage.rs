@@ -124,7 +124,7 @@ fn damage_in_an_earlier_segment_is_an_error() {
     disks.queue.remove(&names[1]).unwrap();
     assert!(matches!(
         disks.open_as(&small),
-        Err(OpenError::Missing(Log::Queue, 2))
+        Err(OpenError::Damaged(Log::Queue, 3, 16, _))
     ));
     disks.queue.set_content(&names[1], &good);
     assert_eq!(prefix(&disks.open_as(&small).unwrap().1), 20);

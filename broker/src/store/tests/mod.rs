@@ -4,6 +4,7 @@ mod damage;
 mod faults;
 mod life;
 mod model;
+mod offline;
 mod sim;
 
 use std::collections::BTreeMap;
