@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::Exit;
 use super::config::ConfigArgs;
 use super::facts::FactArgs;
-use super::whole_file;
+use super::{print, whole_file};
 use crate::config::{Config, finding};
 use crate::rules::question::{Question, view};
 use crate::rules::{self, Files};
@@ -180,12 +180,12 @@ fn check_file(named: Option<&Path>, from: &ConfigArgs, list: bool, strict: bool,
         if let (true, Some(out)) = (list, out.as_object_mut()) {
             out.insert("rules".to_owned(), rows.iter().map(row_json).collect());
         }
-        println!("{out}");
+        print(&format!("{out}\n"));
     } else {
         if list {
-            print!("{}", table(&rows));
+            print(&table(&rows));
         }
-        print!("{}", auth::render(&findings));
+        print(&auth::render(&findings));
     }
     let compared = check::compared(&acl);
     if errors == 0 && compared < acl.rules.len() {
@@ -287,9 +287,9 @@ fn test(args: TestArgs) -> Done {
     })?;
     let explanation = question.explain(&policy);
     if args.json {
-        println!("{}", json!(view(&explanation)));
+        print(&format!("{}\n", json!(view(&explanation))));
     } else {
-        print!("{explanation}");
+        print(&explanation.to_string());
     }
     let verdict = explanation.decision.effect.as_str();
     let wanted = args.expect.as_deref().unwrap_or("allow");
@@ -314,7 +314,7 @@ fn format_file(named: Option<&Path>, from: &ConfigArgs, write: bool, check: bool
         return Ok(if aligned == text { Exit::Done } else { Exit::No });
     }
     if !write {
-        print!("{aligned}");
+        print(&aligned);
     } else if aligned != text {
         whole_file::write(&file, &aligned, 0o644).map_err(|error| {
             eprintln!(
@@ -342,7 +342,7 @@ fn import(broker: Foreign, file: &Path) -> Done {
         Foreign::Vernemq => auth::import::vernemq(&text),
         Foreign::Emqx => auth::import::emqx(&text),
     };
-    print!("{}", imported.text);
+    print(&imported.text);
     if imported.left_out > 0 {
         eprintln!(
             "no equal here for {}: see the comments",
@@ -359,10 +359,8 @@ fn count(n: usize, what: &str) -> String {
 fn show(policy: &Policy, json: bool) -> Exit {
     let acl = policy.acl();
     if json {
-        println!(
-            "{}",
-            Value::Array(check::list(acl).iter().map(row_json).collect())
-        );
+        let rows: Vec<Value> = check::list(acl).iter().map(row_json).collect();
+        print(&format!("{}\n", Value::Array(rows)));
         return Exit::Done;
     }
     let mut out = String::new();
@@ -375,6 +373,6 @@ fn show(policy: &Policy, json: bool) -> Exit {
             out.push('\n');
         }
     }
-    print!("{out}");
+    print(&out);
     Exit::Done
 }

@@ -13,7 +13,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::config::ConfigArgs;
-use super::{Exit, whole_file};
+use super::{Exit, print, whole_file};
 use crate::config::finding::io_reason;
 
 /// `broker passwd ...`
@@ -219,7 +219,7 @@ fn list(place: &Place, as_json: bool) -> Result<(), Failed> {
             .iter()
             .map(|(user, kind)| json!({ "user": user, "hash": kind }))
             .collect();
-        println!("{}", json!(rows));
+        print(&format!("{}\n", json!(rows)));
     } else {
         let width = rows
             .iter()
@@ -227,9 +227,9 @@ fn list(place: &Place, as_json: bool) -> Result<(), Failed> {
             .max()
             .unwrap_or(0)
             .max(4);
-        println!("{:<width$}  HASH", "USER");
+        print(&format!("{:<width$}  HASH\n", "USER"));
         for (user, kind) in &rows {
-            println!("{:<width$}  {kind}", auth::shown(user));
+            print(&format!("{:<width$}  {kind}\n", auth::shown(user)));
         }
     }
     let told: Vec<String> = errors

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{Done, count};
 use crate::admin::views::AclTestRequest;
-use crate::cli::Exit;
+use crate::cli::{Exit, print};
 use crate::config::finding;
 use crate::rules::question::Question;
 
@@ -147,21 +147,19 @@ pub(super) fn run(policy: &Policy, file: &Path, as_json: bool) -> Done {
             .iter()
             .map(|o| json!({ "line": o.line, "name": o.name, "ok": o.difference.is_none(), "difference": o.difference }))
             .collect();
-        println!(
-            "{}",
-            json!({ "cases": outcomes.len(), "failed": failed.len(), "results": rows })
-        );
+        let whole = json!({ "cases": outcomes.len(), "failed": failed.len(), "results": rows });
+        print(&format!("{whole}\n"));
     } else {
         for o in &failed {
             let difference = o.difference.as_deref().unwrap_or_default();
-            println!(
-                "{}:{} {}: {difference}",
-                file.display(),
-                o.line,
-                auth::shown(&o.name)
-            );
+            let name = auth::shown(&o.name);
+            print(&format!("{}:{} {name}: {difference}\n", file.display(), o.line));
         }
-        println!("{}, {} failed", count(outcomes.len(), "case"), failed.len());
+        print(&format!(
+            "{}, {} failed\n",
+            count(outcomes.len(), "case"),
+            failed.len()
+        ));
     }
     Ok(if failed.is_empty() { Exit::Done } else { Exit::No })
 }
