@@ -128,6 +128,20 @@ impl AutoBans {
         }
     }
 
+    /// Other rules after a reload. What a rule that stays the same has counted stays too, so that a reload is no
+    /// amnesty.
+    pub fn set_rules(&mut self, rules: Vec<AutoRule>, v4_prefix: u8, v6_prefix: u8) {
+        let mut old = std::mem::replace(self, Self::new(rules, v4_prefix, v6_prefix));
+        if (old.v4_prefix, old.v6_prefix) != (v4_prefix, v6_prefix) {
+            return;
+        }
+        for (rule, counters) in &mut self.rules {
+            if let Some(at) = old.rules.iter().position(|(before, _)| before == rule) {
+                *counters = old.rules.swap_remove(at).1;
+            }
+        }
+    }
+
     /// Counts one event and tells the bans that are due. An address of kind=proxy is never counted: one bad
     /// client must not shut out all who share a proxy (peername 8).
     pub fn record(
@@ -259,6 +273,29 @@ mod tests {
         assert_eq!(again(2_000_000).1, 2_000_000);
         assert_eq!(again(5_000_000).1, 2_000_000);
         assert_eq!(again(9_100_001).1, 600_000);
+    }
+
+    #[test]
+    fn a_reload_keeps_what_unchanged_rules_have_counted() {
+        let peer = Peer::test_client("203.0.113.9:1");
+        let mut auto = AutoBans::new(vec![guessing()], 32, 64);
+        assert_eq!(bans(&mut auto, &peer, &[0; 4]), []);
+        let other = AutoRule {
+            on: On::Connect,
+            ..guessing()
+        };
+        auto.set_rules(vec![other, guessing()], 32, 64);
+        assert_eq!(bans(&mut auto, &peer, &[0]).len(), 1);
+        assert_eq!(bans(&mut auto, &peer, &[0; 4]), []);
+        auto.set_rules(
+            vec![AutoRule {
+                count: 6,
+                ..guessing()
+            }],
+            32,
+            64,
+        );
+        assert_eq!(bans(&mut auto, &peer, &[0; 5]), [], "a changed rule begins anew");
     }
 
     #[test]

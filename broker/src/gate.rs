@@ -51,10 +51,10 @@ impl Gate {
         }
     }
 
-    /// Takes another configuration; what was counted stays, but for the automatic rules' counters.
+    /// Takes another configuration; what was counted stays.
     pub fn configure(&self, config: &Config) {
         let quota = limits::quota(config);
-        *lock(&self.auto) = AutoBans::new(limits::auto_rules(config), quota.v4_prefix, quota.v6_prefix);
+        lock(&self.auto).set_rules(limits::auto_rules(config), quota.v4_prefix, quota.v6_prefix);
         lock(&self.quota).set_config(quota);
         self.with_bans(|bans| bans.set_limits(limits::bans(config)));
     }
