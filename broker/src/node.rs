@@ -175,6 +175,7 @@ impl Snapshot {
         acl: Arc<auth::Policy>,
         metrics: &Metrics,
         shards: usize,
+        before: Option<&Self>,
     ) -> Self {
         let config = Arc::clone(&loaded.config);
         let listeners = config
@@ -187,7 +188,11 @@ impl Snapshot {
                     mqtt: MqttRuntime::new(&listener.mqtt),
                     max_packet_size: u32::try_from(listener.mqtt.max_packet_size).unwrap_or(u32::MAX),
                     config: listener.clone(),
-                    counters: (0..shards).map(|_| metrics.counters(&name)).collect(),
+                    counters: match before.and_then(|before| before.listeners.get(&name)) {
+                        // A listener goes on counting where it was.
+                        Some(old) => old.counters.clone(),
+                        None => (0..shards).map(|_| metrics.counters(&name)).collect(),
+                    },
                 };
                 (name, Arc::new(runtime))
             })

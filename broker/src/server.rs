@@ -19,6 +19,7 @@ use crate::cli::Exit;
 use crate::config::{Config, Loaded};
 use crate::control::{Control, Door};
 use crate::gate::Gate;
+use crate::logging::Logging;
 use crate::metrics::Metrics;
 use crate::node::{Node, Parts, Snapshot};
 use crate::shard::{self, end};
@@ -54,11 +55,17 @@ pub struct Broker {
 impl Broker {
     /// Starts a broker: binds everything first, so that an address in use is told before anybody is served.
     pub fn start(loaded: &Loaded) -> Result<Self, StartError> {
-        Self::start_with(loaded, Vec::new())
+        Self::start_with(loaded, Vec::new(), None)
     }
 
     /// The same, with sockets that listen already (systemd): a listener of that name takes it and binds nothing.
-    pub fn start_with(loaded: &Loaded, inherited: Vec<Inherited>) -> Result<Self, StartError> {
+    ///
+    /// `logging` lets levels be changed at run time.
+    pub fn start_with(
+        loaded: &Loaded,
+        inherited: Vec<Inherited>,
+        logging: Option<Logging>,
+    ) -> Result<Self, StartError> {
         // A second broker in the process finds it installed already.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let config = &loaded.config;
@@ -69,7 +76,7 @@ impl Broker {
         let bound = bind_all(config, inherited)?;
         let metrics = Metrics::default();
         let acl = rules::load(config).map_err(|acl| StartError::Config(auth::render(&acl.errors)))?;
-        let snapshot = Snapshot::new(1, loaded, Arc::new(acl), &metrics, shards);
+        let snapshot = Snapshot::new(1, loaded, Arc::new(acl), &metrics, shards, None);
         let passwords = Passwords::read(&config.auth.password_file.path).map_err(StartError::Config)?;
         let node = Node::new(Parts {
             audit: open_audit(config)?,
@@ -90,7 +97,7 @@ impl Broker {
             .enumerate()
             .map(|(index, door)| open(&node, door, index % shards))
             .collect();
-        let control = Control::new(Arc::clone(&node), doors);
+        let control = Control::new(Arc::clone(&node), doors, loaded.clone(), logging);
         node.audit.record(Event::Start(env!("CARGO_PKG_VERSION")));
         Ok(Self {
             node,
@@ -147,7 +154,7 @@ impl Broker {
 }
 
 /// Starts accepting on a listener, on the thread of `shard`.
-fn open(node: &Arc<Node>, listener: BoundListener, shard: usize) -> Door {
+pub(crate) fn open(node: &Arc<Node>, listener: BoundListener, shard: usize) -> Door {
     let (accepting, mut told) = watch::channel(true);
     let door = Door {
         listener: Arc::clone(listener.shared()),
@@ -217,13 +224,13 @@ fn start_shard(index: usize, node: &Arc<Node>) -> Result<JoinHandle<()>, StartEr
 /// `broker run`: starts, serves until a signal says stop, stops.
 pub fn run(loaded: &Loaded) -> ExitCode {
     // Logging that somebody else has started is good enough.
-    let _logging = crate::logging::init(&loaded.config.log);
+    let logging = crate::logging::init(&loaded.config.log).ok();
     loaded.log_start();
     let (inherited, problems) = systemd::inherited();
     for problem in problems {
         tracing::warn!("{problem}");
     }
-    let broker = match Broker::start_with(loaded, inherited) {
+    let broker = match Broker::start_with(loaded, inherited, logging) {
         Ok(broker) => broker,
         Err(error) => {
             eprintln!("error: {error}");
@@ -266,6 +273,7 @@ async fn serve_until_stopped(broker: &Broker, loaded: &Loaded) -> Result<(), Sta
     tokio::select! {
         () = sockets.serve(backend, config) => {}
         () = broker.control.watch_findings() => {}
+        () = broker.control.watch_certificates() => {}
         () = service::tell_systemd(broker) => {}
         () = service::until_told_to_stop(broker) => {}
     }

@@ -156,24 +156,24 @@ impl Backend for Control {
         not_yet("acl test of the running rules")
     }
 
-    fn config(&self, _prefix: Option<String>) -> Reply<'_, Vec<ConfigRow>> {
-        not_yet("config show of the running broker")
+    fn config(&self, prefix: Option<String>) -> Reply<'_, Vec<ConfigRow>> {
+        ready(Ok(self.config_rows(prefix.as_deref())))
     }
 
     fn config_diff(&self) -> Reply<'_, Vec<ConfigDiffRow>> {
-        not_yet("config diff")
+        Box::pin(self.diff_rows())
     }
 
-    fn reload(&self, _request: ReloadRequest, _actor: Actor) -> Reply<'_, ReloadView> {
-        not_yet("reload")
+    fn reload(&self, request: ReloadRequest, actor: Actor) -> Reply<'_, ReloadView> {
+        Box::pin(self.reload_config(request, actor))
     }
 
     fn log_level(&self) -> Reply<'_, LogLevelView> {
-        not_yet("log levels")
+        ready(self.levels_view())
     }
 
-    fn set_log_level(&self, _request: LogLevelRequest, _actor: Actor) -> Reply<'_, LogLevelView> {
-        not_yet("log levels")
+    fn set_log_level(&self, request: LogLevelRequest, _actor: Actor) -> Reply<'_, LogLevelView> {
+        ready(self.set_level(&request))
     }
 
     fn trace(&self, _request: TraceRequest, _actor: Actor) -> Reply<'_, Items> {

@@ -1,5 +1,6 @@
 //! What the doctor is told besides connections: the state of the audit log and of the certificates.
 
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use super::Control;
@@ -35,6 +36,16 @@ impl Control {
             let summary = spec.tls.as_ref()?.summary();
             own::certificate_ends(&spec.name, &summary.subject, summary.not_after, now)
         };
-        self.doors().iter().filter_map(ends).collect()
+        let mut found: Vec<Own> = self.doors().iter().filter_map(ends).collect();
+        let refused = self
+            .refused_certificates
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        found.extend(
+            refused
+                .iter()
+                .map(|(listener, why)| own::certificate_refused(listener, why)),
+        );
+        found
     }
 }
