@@ -24,12 +24,15 @@ pub struct Inflight {
     pub stage: Stage,
     /// What was sent; `None` once released.
     pub message: Option<Queued>,
+    /// Whether it was sent on this connection: after a reconnect everything is sent again.
+    pub sent: bool,
 }
 
 /// All exchanges of a session.
 #[derive(Debug, Default)]
 pub struct Window {
     list: VecDeque<Inflight>,
+    unsent: usize,
 }
 
 impl Window {
@@ -54,24 +57,60 @@ impl Window {
             packet_id,
             stage: Stage::Published,
             message: Some(message),
+            sent: true,
         });
     }
 
     /// Puts back an exchange that was known before a restart.
     pub fn restore(&mut self, exchange: Inflight) {
+        self.unsent += usize::from(!exchange.sent);
         self.list.push_back(exchange);
     }
 
-    /// The exchange with this packet identifier.
-    pub fn get_mut(&mut self, packet_id: u16) -> Option<&mut Inflight> {
+    /// A new connection: nothing was sent on it yet.
+    pub fn start_over(&mut self) {
+        self.list.iter_mut().for_each(|x| x.sent = false);
+        self.unsent = self.list.len();
+    }
+
+    /// Number of exchanges that this connection has not seen yet.
+    pub fn unsent(&self) -> usize {
+        self.unsent
+    }
+
+    /// The oldest exchange in `stage` that this connection has not seen yet; it counts as sent from now on.
+    pub fn next_unsent(&mut self, stage: Stage) -> Option<&Inflight> {
+        if self.unsent == 0 {
+            return None;
+        }
+        let exchange = self.list.iter_mut().find(|x| !x.sent && x.stage == stage)?;
+        exchange.sent = true;
+        self.unsent -= 1;
+        Some(exchange)
+    }
+
+    /// Moves an exchange on to PUBREL, which is about to be sent; its message, if it still had it.
+    pub fn release(&mut self, packet_id: u16) -> Option<Queued> {
         let at = self.position(packet_id)?;
-        self.list.get_mut(at)
+        let exchange = self.list.get_mut(at)?;
+        self.unsent -= usize::from(!exchange.sent);
+        exchange.sent = true;
+        exchange.stage = Stage::Released;
+        exchange.message.take()
+    }
+
+    /// The exchange with this packet identifier.
+    pub fn get(&self, packet_id: u16) -> Option<&Inflight> {
+        let at = self.position(packet_id)?;
+        self.list.get(at)
     }
 
     /// Ends an exchange.
     pub fn close(&mut self, packet_id: u16) -> Option<Inflight> {
         let at = self.position(packet_id)?;
-        self.list.remove(at)
+        let exchange = self.list.remove(at)?;
+        self.unsent -= usize::from(!exchange.sent);
+        Some(exchange)
     }
 
     /// Every exchange, oldest first.

@@ -13,6 +13,9 @@ pub mod queue;
 pub mod subscribe;
 pub mod will;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -42,6 +45,9 @@ pub struct Link {
     pub window: u16,
     /// Messages at QoS 1 and 2 that the client may have unacknowledged towards us.
     pub receive_maximum: u16,
+    /// How many of the session's `awaiting_rel` came on earlier connections: they stand in front and do not count
+    /// against `receive_maximum`, which begins anew with each connection (MQTT 5, 4.9).
+    pub inherited_rel: u16,
     /// Highest alias the client may set.
     pub alias_max_in: u16,
     /// Aliases the client has set.
@@ -59,6 +65,7 @@ impl Default for Link {
             max_packet_size: u32::MAX,
             window: 32,
             receive_maximum: u16::MAX,
+            inherited_rel: 0,
             alias_max_in: 0,
             aliases_in: None,
             aliases_out: None,
@@ -197,6 +204,13 @@ impl Session {
     /// Number of messages sent and not acknowledged.
     pub fn inflight(&self) -> usize {
         self.outbound.as_ref().map_or(0, |o| o.window.len())
+    }
+
+    /// True if something waits to be sent, for the first time or again.
+    pub fn has_waiting(&self) -> bool {
+        self.outbound
+            .as_ref()
+            .is_some_and(|o| !o.queue.is_empty() || o.window.unsent() > 0)
     }
 
     /// Number of messages that wait.

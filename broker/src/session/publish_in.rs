@@ -45,7 +45,8 @@ impl Session {
         if qos == 2 && self.awaiting_rel.contains(&packet.packet_id) {
             return Ok(Incoming::Duplicate);
         }
-        let unfinished = self.awaiting_rel.len() + usize::from(self.unacknowledged);
+        let unfinished =
+            self.awaiting_rel.len() - usize::from(self.link.inherited_rel) + usize::from(self.unacknowledged);
         if qos > 0 && self.link.version == Version::V5 && unfinished >= usize::from(self.link.receive_maximum)
         {
             return Err(ReasonCode::ReceiveMaximumExceeded); // [MQTT-3.3.4-9]
@@ -64,6 +65,9 @@ impl Session {
             return false;
         };
         self.awaiting_rel.remove(at);
+        if at < usize::from(self.link.inherited_rel) {
+            self.link.inherited_rel -= 1;
+        }
         if self.awaiting_rel.is_empty() {
             self.awaiting_rel = std::collections::VecDeque::new();
         }

@@ -205,6 +205,10 @@ impl Session {
             return self.enqueue(publication, qos, retain, identifiers, cx, gone);
         };
         if qos == 0 {
+            if self.outbound.as_ref().is_some_and(|o| o.queue.has_qos0()) {
+                // What waited for the client comes first ([MQTT-4.6.0-5]).
+                return self.enqueue(publication, qos, retain, identifiers, cx, gone);
+            }
             if out.len() > cx.buffer_max {
                 self.statistics.dropped += 1;
                 return Delivered::Dropped(DropReason::QueueFull);
@@ -220,7 +224,10 @@ impl Session {
             return self.sent(fits);
         }
         let outbound = self.outbound.get_or_insert_default();
-        if !outbound.queue.is_empty() || outbound.window.len() >= usize::from(self.link.window) {
+        if !outbound.queue.is_empty()
+            || outbound.window.unsent() > 0
+            || outbound.window.len() >= usize::from(self.link.window)
+        {
             return self.enqueue(publication, qos, retain, identifiers, cx, gone);
         }
         let Some(packet_id) = outbound.ids.next(&outbound.window) else {
@@ -295,6 +302,9 @@ impl Session {
         buffer_max: usize,
         gone: &mut Vec<(Queued, DropReason)>,
     ) {
+        if !self.pump_unsent(now, out, buffer_max, gone) {
+            return;
+        }
         let Self {
             outbound: Some(outbound),
             link,
@@ -345,50 +355,67 @@ impl Session {
         }
     }
 
-    /// After a reconnect: sends again what was not acknowledged, in order ([MQTT-4.4.0-1]).
-    pub fn resend(&mut self, now: u64, out: &mut OutBuf) {
-        let Self {
-            outbound: Some(outbound),
-            link,
-            ..
-        } = self
-        else {
+    /// After a reconnect: everything in flight is to be sent again ([MQTT-4.4.0-1]). PUBRELs go at once; messages go
+    /// with [`Session::pump`], as many as the new connection's window allows ([MQTT-3.3.4-9]).
+    pub fn resend(&mut self, out: &mut OutBuf) {
+        let Some(outbound) = &mut self.outbound else {
             return;
         };
-        let Outbound { window, .. } = &mut **outbound;
-        let mut too_large = Vec::new();
-        for exchange in window.iter() {
-            match (&exchange.stage, &exchange.message) {
-                (Stage::Published, Some(item)) => {
-                    let mut publication = Publication::of(&item.message);
-                    let copy = Copy {
-                        qos: item.qos,
-                        retain: item.retain,
-                        dup: true, // [MQTT-3.3.1-1]
-                        packet_id: exchange.packet_id,
-                        identifiers: &item.identifiers,
-                    };
-                    if !write(link, &mut publication, &copy, now, None, out) {
-                        too_large.push(exchange.packet_id);
-                    }
-                }
-                _ => Ack::new(exchange.packet_id, ReasonCode::Success).encode(
-                    AckKind::PubRel,
-                    link.version,
-                    out.buffer_mut(),
-                ),
+        outbound.window.start_over();
+        while let Some(exchange) = outbound.window.next_unsent(Stage::Released) {
+            Ack::new(exchange.packet_id, ReasonCode::Success).encode(
+                AckKind::PubRel,
+                self.link.version,
+                out.buffer_mut(),
+            );
+        }
+    }
+
+    /// Sends messages again that were sent on an earlier connection, in order; true if none is left.
+    fn pump_unsent(
+        &mut self,
+        now: u64,
+        out: &mut OutBuf,
+        buffer_max: usize,
+        gone: &mut Vec<(Queued, DropReason)>,
+    ) -> bool {
+        let Some(outbound) = &mut self.outbound else {
+            return true;
+        };
+        let window = &mut outbound.window;
+        while window.unsent() > 0 {
+            let open = window.len() - window.unsent();
+            if out.len() > buffer_max || open >= usize::from(self.link.window) {
+                return false;
+            }
+            let Some(exchange) = window.next_unsent(Stage::Published) else {
+                return true;
+            };
+            let packet_id = exchange.packet_id;
+            let Some(item) = &exchange.message else { continue };
+            let mut publication = Publication::of(&item.message);
+            let copy = Copy {
+                qos: item.qos,
+                retain: item.retain,
+                dup: true, // [MQTT-3.3.1-1]
+                packet_id,
+                identifiers: &item.identifiers,
+            };
+            if !write(&mut self.link, &mut publication, &copy, now, None, out)
+                && let Some(item) = window.close(packet_id).and_then(|x| x.message)
+            {
+                // The new connection takes smaller packets only ([MQTT-3.1.2-25]).
+                self.statistics.dropped += 1;
+                gone.push((item, DropReason::TooLarge));
             }
         }
-        for packet_id in too_large {
-            window.close(packet_id);
-        }
+        true
     }
 
     /// PUBACK: ends a QoS 1 exchange; the message, if there was one.
     pub fn acknowledged(&mut self, packet_id: u16) -> Option<Queued> {
         let outbound = self.outbound.as_mut()?;
-        let exchange = outbound.window.get_mut(packet_id)?;
-        if exchange.message.as_ref()?.qos != 1 {
+        if outbound.window.get(packet_id)?.message.as_ref()?.qos != 1 {
             return None;
         }
         outbound.window.close(packet_id)?.message
@@ -399,7 +426,7 @@ impl Session {
         let Some(outbound) = &mut self.outbound else {
             return (false, None);
         };
-        let Some(exchange) = outbound.window.get_mut(packet_id) else {
+        let Some(exchange) = outbound.window.get(packet_id) else {
             return (false, None);
         };
         if exchange.message.as_ref().is_some_and(|m| m.qos != 2) {
@@ -408,8 +435,7 @@ impl Session {
         if refused {
             return (true, outbound.window.close(packet_id).and_then(|x| x.message));
         }
-        exchange.stage = Stage::Released;
-        (true, exchange.message.take())
+        (true, outbound.window.release(packet_id))
     }
 
     /// PUBCOMP: ends a QoS 2 exchange; false if it is not known.
@@ -417,7 +443,7 @@ impl Session {
         let Some(outbound) = &mut self.outbound else {
             return false;
         };
-        match outbound.window.get_mut(packet_id) {
+        match outbound.window.get(packet_id) {
             Some(exchange) if exchange.stage == Stage::Released => outbound.window.close(packet_id).is_some(),
             _ => false,
         }

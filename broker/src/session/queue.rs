@@ -49,6 +49,7 @@ pub struct Queued {
 pub struct Queue {
     list: VecDeque<Queued>,
     bytes: u64,
+    qos0: usize,
 }
 
 impl Queue {
@@ -68,6 +69,7 @@ impl Queue {
             gone.push(victim);
         }
         self.bytes += size;
+        self.qos0 += usize::from(item.qos == 0);
         self.list.push_back(item);
         true
     }
@@ -75,7 +77,7 @@ impl Queue {
     /// Takes the next message.
     pub fn pop(&mut self) -> Option<Queued> {
         let item = self.list.pop_front()?;
-        self.bytes -= item.message.size();
+        self.took(&item);
         if self.list.is_empty() && self.list.capacity() > 64 {
             self.list = VecDeque::new();
         }
@@ -85,6 +87,7 @@ impl Queue {
     /// Puts a message back in front.
     pub fn push_front(&mut self, item: Queued) {
         self.bytes += item.message.size();
+        self.qos0 += usize::from(item.qos == 0);
         self.list.push_front(item);
     }
 
@@ -96,6 +99,11 @@ impl Queue {
     /// True without messages.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
+    }
+
+    /// True if a QoS 0 message waits.
+    pub fn has_qos0(&self) -> bool {
+        self.qos0 > 0
     }
 
     /// Bytes of all messages.
@@ -112,7 +120,12 @@ impl Queue {
     fn remove_oldest(&mut self) -> Option<Queued> {
         let at = self.list.iter().take(64).position(|q| q.qos == 0).unwrap_or(0);
         let item = self.list.remove(at)?;
-        self.bytes -= item.message.size();
+        self.took(&item);
         Some(item)
+    }
+
+    fn took(&mut self, item: &Queued) {
+        self.bytes -= item.message.size();
+        self.qos0 -= usize::from(item.qos == 0);
     }
 }

@@ -196,6 +196,8 @@ impl Shard {
             max_packet_size: login.max_packet_size,
             window: mqtt.settings.max_inflight.min(login.receive_maximum),
             receive_maximum: mqtt.settings.receive_maximum,
+            // A packet identifier has two bytes, and each stands there once.
+            inherited_rel: session.awaiting_rel.len() as u16,
             alias_max_in: if login.version == Version::V5 {
                 mqtt.settings.max_topic_alias
             } else {
@@ -253,11 +255,10 @@ impl Shard {
 
     /// What was in flight and in the queue, for a session that was there before.
     fn resume(&mut self, who: SessionRef) {
-        let now = self.now;
         if let Some(client) = self.client(who)
             && let Some(conn) = client.conn.as_mut()
         {
-            client.session.resend(now, &mut conn.out);
+            client.session.resend(&mut conn.out);
         }
         self.pump(who.slot);
     }

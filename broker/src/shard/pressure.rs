@@ -74,7 +74,7 @@ impl Shard {
         }
         conn.lagging = false;
         let waiting = std::mem::take(&mut conn.waiting);
-        if client.session.queued() > 0 {
+        if client.session.has_waiting() {
             self.pump(receiver.slot);
         }
         for publisher in waiting {
