@@ -126,7 +126,7 @@ enum Scenario {
         #[arg(long, default_value_t = 1_000_000)]
         count: usize,
         /// Connections they are spread over
-        #[arg(long, default_value_t = 1000)]
+        #[arg(long, default_value_t = 100)]
         conns: usize,
         /// Filters per SUBSCRIBE
         #[arg(long, default_value_t = 20)]
