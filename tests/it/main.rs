@@ -4,4 +4,5 @@ mod bad_input;
 mod clients;
 mod proxies;
 mod readme;
+mod session;
 mod tidy;

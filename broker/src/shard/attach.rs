@@ -106,6 +106,12 @@ impl Shard {
         let old = self.client_by_id(&login.client_id).map(|c| c.session.me);
         if let Some(old) = old {
             self.take_over(old, &login);
+            // If the old session ended, so did its home, and another shard may have been faster again.
+            let home = self.node.registry.claim(&login.client_id, self.index);
+            if home != self.index {
+                self.pass_on(home, login);
+                return;
+            }
         }
         let transport = match login.carrier {
             Carrier::Here(transport) => Ok(transport),
