@@ -120,8 +120,10 @@ impl Backend for Control {
     }
 
     fn doctor(&self, listener: Option<String>) -> Reply<'_, DoctorView> {
-        self.look();
-        ready(Ok(self.node.doctor.findings(listener.as_deref())))
+        Box::pin(async move {
+            self.look().await;
+            Ok(self.node.doctor.findings(listener.as_deref()))
+        })
     }
 
     fn bans(&self, _page: Page) -> Reply<'_, List<BanView>> {
@@ -152,8 +154,8 @@ impl Backend for Control {
         ready(Ok(self.rule_views()))
     }
 
-    fn acl_test(&self, _request: AclTestRequest) -> Reply<'_, AclTestView> {
-        not_yet("acl test of the running rules")
+    fn acl_test(&self, request: AclTestRequest) -> Reply<'_, AclTestView> {
+        Box::pin(self.test_rules(request))
     }
 
     fn config(&self, prefix: Option<String>) -> Reply<'_, Vec<ConfigRow>> {

@@ -15,18 +15,30 @@ impl Control {
         let mut ticks = tokio::time::interval(EVERY);
         loop {
             ticks.tick().await;
-            self.look();
+            self.look().await;
             self.node.doctor.tick();
         }
     }
 
     /// Looks at what only this side knows; also before findings are shown, so that they are fresh.
-    pub(super) fn look(&self) {
+    pub(super) async fn look(&self) {
         let audit = self.node.audit.stats();
         let dropped = audit.dropped > 0 || audit.failing;
         let told = dropped.then(|| own::audit_dropped(audit.dropped, audit.failing));
         self.node.doctor.set(Topic::Audit, told.into_iter().collect());
         self.node.doctor.set(Topic::Tls, self.certificates());
+        self.node.doctor.set(Topic::Pending, self.differing_files().await);
+    }
+
+    /// Files that are not what runs. A file with errors is told of by the reload that meets it.
+    async fn differing_files(&self) -> Vec<Own> {
+        let rows = self.diff_rows().await.unwrap_or_default();
+        let (restart, other): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.restart);
+        let waiting = restart
+            .iter()
+            .map(|row| own::pending_restart(&row.key, &row.origin));
+        let differs = (!other.is_empty()).then(|| own::disk_differs(other.len()));
+        waiting.chain(differs).collect()
     }
 
     fn certificates(&self) -> Vec<Own> {

@@ -4,10 +4,11 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::super::client::Query;
-use super::super::text::{Table, count, json, line};
+use super::super::text::{Table, json, line};
 use super::super::{Ctl, Done};
 use crate::admin::views::{ConfigDiffRow, ConfigRow, ReloadRequest, ReloadView};
 use crate::cli::Exit;
+use crate::config::reload;
 
 /// What to do with the configuration.
 #[derive(Debug, Subcommand)]
@@ -100,56 +101,9 @@ pub(super) async fn reload(args: Reload, ctl: &mut Ctl<'_>) -> Done {
     };
     let answer = ctl.client.post("/config/reload", &request).await?;
     ctl.print(answer, |ctl, view: &ReloadView| {
-        if view.dry_run {
-            writeln!(
-                ctl.out,
-                "dry run, nothing was changed (generation {})",
-                view.generation
-            )?;
-        } else {
-            writeln!(
-                ctl.out,
-                "reloaded in {} ms (generation {})",
-                view.duration_ms, view.generation
-            )?;
-        }
-        if !view.changed.is_empty() {
-            writeln!(ctl.out, "  changed   {}", line(&view.changed.join("; ")))?;
-        }
-        for tls in &view.tls {
-            writeln!(ctl.out, "  tls       {}", line(tls))?;
-        }
-        let clients = clients_text(view);
-        if !clients.is_empty() {
-            writeln!(ctl.out, "  clients   {clients}")?;
-        }
-        for pending in &view.restart {
-            let text = format!(
-                "{} {} -> {} ({})",
-                pending.key, pending.running, pending.new, pending.origin
-            );
-            writeln!(ctl.out, "  restart   {}", line(&text))?;
-        }
-        Ok(())
+        reload::render(view)
+            .lines()
+            .try_for_each(|text| writeln!(ctl.out, "{}", line(text)))
     })?;
     Ok(Exit::Done)
-}
-
-fn clients_text(view: &ReloadView) -> String {
-    let mut parts = Vec::new();
-    if view.clients.kicked > 0 {
-        let rules = if view.clients.rules.is_empty() {
-            String::new()
-        } else {
-            format!(" ({})", view.clients.rules.join(", "))
-        };
-        parts.push(format!("{} kicked{}", view.clients.kicked, line(&rules)));
-    }
-    if view.clients.subscriptions_removed > 0 {
-        parts.push(format!(
-            "{} removed",
-            count(view.clients.subscriptions_removed, "subscription")
-        ));
-    }
-    parts.join(", ")
 }
