@@ -100,7 +100,11 @@ impl Shard {
             return;
         }
         if self.node.draining.load(Ordering::Relaxed) {
-            self.turn_away(login, ReasonCode::ServerShuttingDown);
+            self.turn_away(login, ReasonCode::ServerUnavailable);
+            return;
+        }
+        if connack::is_too_large(&login) {
+            self.turn_away(login, ReasonCode::PacketTooLarge);
             return;
         }
         let old = self.client_by_id(&login.client_id).map(|c| c.session.me);
@@ -284,7 +288,7 @@ impl Shard {
         }
     }
 
-    /// Answers a login that comes too late.
+    /// Answers a login that comes too late, or closes on one that takes no answer.
     fn turn_away(&mut self, login: Login, reason: ReasonCode) {
         self.audit_refused_login(&login, reason);
         let transport = match login.carrier {
@@ -293,7 +297,9 @@ impl Shard {
         };
         if let Ok(transport) = transport {
             let mut out = OutBuf::new();
-            connack::refuse(login.version, reason, out.buffer_mut());
+            if reason != ReasonCode::PacketTooLarge {
+                connack::refuse(login.version, reason, out.buffer_mut());
+            }
             tokio::spawn(super::end::last_words(transport, out));
         }
     }

@@ -16,6 +16,20 @@ pub fn accept(login: &Login, session_present: bool, out: &mut Vec<u8>) {
     packet.encode(login.version, out);
 }
 
+/// From this size on CONNACK is not measured: it is never larger, but for an assigned client id, Response Information or
+/// authentication data.
+const MEASURED_BELOW: u32 = 4096;
+
+/// True if the client takes no packet of its CONNACK's size ([MQTT-3.1.2-24]).
+pub fn is_too_large(login: &Login) -> bool {
+    if login.max_packet_size >= MEASURED_BELOW {
+        return false;
+    }
+    let mut packet = Vec::new();
+    accept(login, false, &mut packet);
+    packet.len() > login.max_packet_size as usize
+}
+
 /// Encodes a refusal.
 pub fn refuse(version: Version, reason: ReasonCode, out: &mut Vec<u8>) {
     ConnAck::new(reason).encode(version, out);

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use codec::{DecodeError, Disconnect, ReasonCode, Version};
+use codec::{DecodeError, ReasonCode};
 use listeners::{Flushed, OutBuf, Transport};
 
-use super::Shard;
 use super::conn::Conn;
 use super::timers::Deadline;
+use super::{Shard, answers};
 use crate::audit::DisconnectReason;
 use crate::metrics;
 use crate::router::trie::SessionRef;
@@ -52,8 +52,8 @@ impl Cause {
             Self::Lifetime => ReasonCode::MaximumConnectTime,
             Self::Malformed(error) => error.reason(),
             Self::Protocol(code, _) | Self::Denied(code) => *code,
-            Self::Kicked => ReasonCode::AdministrativeAction,
-            Self::Banned => ReasonCode::Banned,
+            // 0x8A (banned) is for CONNACK alone.
+            Self::Kicked | Self::Banned => ReasonCode::AdministrativeAction,
             Self::TakenOver => ReasonCode::SessionTakenOver,
             Self::Shutdown => ReasonCode::ServerShuttingDown,
         })
@@ -99,6 +99,7 @@ impl Shard {
             return;
         };
         let version = client.session.link.version;
+        let goodbye = answers::goodbye(&client.session.link, cause);
         client.session.disconnected_at = now;
         self.audit_disconnect(who, &conn, cause);
         conn.counters.connections.add(-1);
@@ -112,7 +113,7 @@ impl Shard {
         let waiting = std::mem::take(&mut conn.waiting);
         self.release_all(waiting);
         conn.wake();
-        say_goodbye(conn, cause.code().filter(|_| version == Version::V5));
+        say_goodbye(conn, goodbye.as_deref());
         self.announce(who, false);
         self.settle_will(who, cause.discards_will());
         let Some(client) = self.client(who) else { return };
@@ -192,9 +193,9 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Writes the last packet and closes. If the socket takes it at once nothing more is done but to wait for the
 /// peer's close: closing with unread bytes would take the last packet back.
-fn say_goodbye(mut conn: Box<Conn>, code: Option<ReasonCode>) {
-    if let Some(code) = code {
-        Disconnect::new(code).encode(Version::V5, conn.out.buffer_mut());
+fn say_goodbye(mut conn: Box<Conn>, packet: Option<&[u8]>) {
+    if let Some(packet) = packet {
+        conn.out.buffer_mut().extend_from_slice(packet);
     }
     if conn.out.is_empty() {
         return;
@@ -202,7 +203,7 @@ fn say_goodbye(mut conn: Box<Conn>, code: Option<ReasonCode>) {
     let Ok(flushed) = conn.transport.try_flush(&mut conn.out) else {
         return;
     };
-    if code.is_none() && flushed == Flushed::All {
+    if packet.is_none() && flushed == Flushed::All {
         return;
     }
     let Conn { transport, out, .. } = *conn;

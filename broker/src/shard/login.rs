@@ -49,6 +49,12 @@ impl Refused {
         Self::Other(code, reason, None)
     }
 
+    /// True for a CONNECT that is wrong in itself: before MQTT 5 it gets no CONNACK ([MQTT-3.1.4-1]) unless it is only
+    /// of a version that we do not speak ([MQTT-3.1.2-2]).
+    fn is_unanswered_v3(&self) -> bool {
+        matches!(self, Self::Malformed(error) if error.reason() != ReasonCode::UnsupportedProtocolVersion)
+    }
+
     fn code(&self) -> Option<ReasonCode> {
         match self {
             Self::Gone | Self::Timeout | Self::NotConnect(_) => None,
@@ -467,7 +473,9 @@ impl Attempt {
     async fn refuse(&self, connection: Connection, refused: &Refused) {
         self.record(&connection, refused);
         let mut out = OutBuf::new();
-        if let (Some(code), Some(version)) = (refused.code(), self.version) {
+        if let (Some(code), Some(version)) = (refused.code(), self.version)
+            && (version == Version::V5 || !refused.is_unanswered_v3())
+        {
             connack::refuse(version, code, out.buffer_mut());
         }
         end::last_words(connection.transport, out).await;

@@ -4,6 +4,7 @@
 //! Other threads send [`inbox::Mail`]. What does not live here: what a session is (`session`), who gets a
 //! message (`router`), sockets (`listeners`). `docs/decisions/002-runtime.md` says why it is so.
 
+pub mod answers;
 pub mod attach;
 pub mod conn;
 pub mod connack;

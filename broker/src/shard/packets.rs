@@ -38,10 +38,7 @@ impl Shard {
                 Ok(())
             }
             Packet::Subscribe(subscribe) => self.on_subscribe(who, subscribe),
-            Packet::Unsubscribe(unsubscribe) => {
-                self.on_unsubscribe(who, unsubscribe);
-                Ok(())
-            }
+            Packet::Unsubscribe(unsubscribe) => self.on_unsubscribe(who, unsubscribe),
             Packet::PingReq => {
                 if let Some(out) = self.out(who.slot) {
                     codec::encode_pingresp(out.buffer_mut());
@@ -125,15 +122,12 @@ impl Shard {
         if qos == 2 && !reason.is_error() && !client.session.awaiting_rel.contains(&packet.packet_id) {
             client.session.received_qos2(packet.packet_id);
         }
-        let version = client.session.link.version;
-        let Some(out) = self.out(who.slot) else { return };
-        let buffer = out.buffer_mut();
         let kind = if qos == 1 {
             AckKind::PubAck
         } else {
             AckKind::PubRec
         };
-        Ack::new(packet.packet_id, reason).encode(kind, version, buffer);
+        self.send_ack(who, kind, packet.packet_id, reason);
     }
 
     /// Answers an error where the protocol has room for one; a 3.x client is answered as if all were well.

@@ -137,8 +137,8 @@ impl Shard {
 
     pub(super) fn audit_refused_login(&mut self, login: &Login, reason: ReasonCode) {
         let reason = match reason {
-            ReasonCode::ServerShuttingDown => ConnectReason::Shutdown,
-            _ => ConnectReason::ServerBusy,
+            ReasonCode::ServerUnavailable => ConnectReason::Shutdown,
+            _ => ConnectReason::Protocol,
         };
         self.node
             .audit

@@ -2,7 +2,7 @@
 
 use super::{Shard, with};
 use crate::router::retained::RetainedLimits;
-use crate::router::route::Identifiers;
+use crate::router::route::{Identifiers, NO_LOCAL};
 use crate::router::trie::SessionRef;
 use crate::session::message::Publication;
 use crate::session::publish_out::{Delivered, Delivery};
@@ -48,6 +48,10 @@ impl Shard {
         after: Option<&str>,
     ) -> Option<String> {
         let now = self.now;
+        let filter_id = self.node.router.find(filter)?;
+        if !self.client(who)?.session.subscriptions.contains(filter_id, None) {
+            return None; // Unsubscribed between two portions ([MQTT-3.10.4-2]).
+        }
         let portion = self.node.retained.scan(filter, after, PORTION, now);
         let identifiers = if id == 0 {
             Identifiers::None
@@ -56,6 +60,9 @@ impl Shard {
         };
         let mut gone = Vec::new();
         for message in &portion.messages {
+            if options & NO_LOCAL != 0 && message.publisher == Some(who) {
+                continue; // [MQTT-3.8.3-3]
+            }
             let mut publication = Publication::of(message);
             let qos = publication.qos.min(options & 0b11);
             let client = self.client(who)?;

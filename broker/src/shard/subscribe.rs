@@ -1,6 +1,6 @@
 //! SUBSCRIBE and UNSUBSCRIBE: permission, limits, the router, retained messages.
 
-use codec::{Properties, ReasonCode, RetainHandling, SubAck, Subscribe, UnsubAck, Unsubscribe, Version};
+use codec::{ReasonCode, RetainHandling, Subscribe, Unsubscribe, Version};
 
 use super::Shard;
 use super::end::Cause;
@@ -50,6 +50,7 @@ impl Shard {
         let id = packet.subscription_id.unwrap_or(0);
         let mut codes = Vec::with_capacity(packet.filters.len());
         let mut retained = Vec::new();
+        let mut refused = None;
         for wish in &packet.filters {
             let (wanted, options) = (Wanted::parse(wish.filter), wish.options);
             if wanted.share.is_some() && options.no_local {
@@ -71,17 +72,15 @@ impl Shard {
                         retained.push((wanted.filter, options.to_byte()));
                     }
                 }
-                Err(reason) => codes.push(answer(version, reason)),
+                Err(reason) => {
+                    // MQTT 3.1 has no code for a refusal: it is answered as if all were well (3.1, section 3.9).
+                    let none = version == Version::V31;
+                    codes.push(if none { options.qos.level() } else { reason.code() });
+                    refused = refused.or(Some(reason));
+                }
             }
         }
-        if let Some(out) = self.out(who.slot) {
-            let answer = SubAck {
-                packet_id: packet.packet_id,
-                properties: Properties::EMPTY,
-                codes: &codes,
-            };
-            answer.encode(version, out.buffer_mut());
-        }
+        self.send_suback(who, packet.packet_id, &codes, refused)?;
         for (filter, options) in retained {
             self.send_retained(who, filter, options, id);
         }
@@ -155,7 +154,7 @@ impl Shard {
         new
     }
 
-    pub(super) fn on_unsubscribe(&mut self, who: SessionRef, packet: &Unsubscribe<'_>) {
+    pub(super) fn on_unsubscribe(&mut self, who: SessionRef, packet: &Unsubscribe<'_>) -> Result<(), Cause> {
         let mut codes = Vec::with_capacity(packet.filters.len());
         for text in &packet.filters {
             let gone = self.unsubscribe(who, &Wanted::parse(text));
@@ -166,18 +165,7 @@ impl Shard {
             };
             codes.push(reason.code());
         }
-        let Some(client) = self.client(who) else {
-            return;
-        };
-        let version = client.session.link.version;
-        if let Some(out) = self.out(who.slot) {
-            let answer = UnsubAck {
-                packet_id: packet.packet_id,
-                properties: Properties::EMPTY,
-                codes: &codes,
-            };
-            answer.encode(version, out.buffer_mut());
-        }
+        self.send_unsuback(who, packet.packet_id, &codes)
     }
 
     /// Takes one subscription away; false if there was none.
@@ -212,15 +200,6 @@ impl Shard {
         for (filter, name) in shared {
             self.node.router.set_online(&name, filter, who, online);
         }
-    }
-}
-
-/// The SUBACK code of a refusal: 3.x knows only one ([MQTT-3.9.3-2]).
-fn answer(version: Version, reason: ReasonCode) -> u8 {
-    if version == Version::V5 {
-        reason.code()
-    } else {
-        0x80
     }
 }
 
