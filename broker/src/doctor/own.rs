@@ -7,7 +7,7 @@ use crate::config::finding::Finding;
 /// Who sets a group of own findings; setting replaces the group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Topic {
-    /// CW, CFG02x.
+    /// CFG02x.
     Config,
     /// CFG030, CFG031.
     Pending,
@@ -61,10 +61,10 @@ impl Own {
     }
 }
 
-/// Warnings of the configuration: CW, CFG020, CFG021… D09 says CW01 and CW02 already.
+/// Warnings of the configuration: CFG020, CFG021… Of a listener's settings (CW) D09 tells the dangerous ones, and D13 or
+/// D20 when another one does harm; that they may is for `config check` to say.
 pub fn of_config(warnings: &[Finding]) -> Vec<Own> {
-    let told = ["CW01", "CW02"];
-    let rest = warnings.iter().filter(|warning| !told.contains(&warning.code));
+    let rest = warnings.iter().filter(|warning| !warning.code.starts_with("CW"));
     rest.map(|warning| {
         let hint = warning
             .hint
