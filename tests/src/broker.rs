@@ -13,20 +13,26 @@ use crate::link::Dial;
 use crate::process::{Process, run};
 use crate::wait::{eventually, until};
 
-/// What every broker of the tests has unless its own configuration says otherwise; `@DIR@` is its directory.
+/// What every broker of the tests has unless its own configuration says otherwise.
 const BASE: &str = r#"
 [node]
 name = "test"
-data_dir = ""
 shutdown_grace = "1s"
 [auth]
 allow_anonymous = true
 chain = []
+[audit]
+coalesce = "0s"
+"#;
+
+/// Everything on disk in a directory of its own; `@DIR@` stands for it.
+const PATHS: &str = r#"
+[node]
+data_dir = "@DIR@/data"
 [auth.password_file]
 path = "@DIR@/passwd"
 [audit]
 path = "@DIR@/audit.log"
-coalesce = "0s"
 [admin]
 socket = "@DIR@/ctl.sock"
 socket_mode = "0600"
@@ -55,7 +61,13 @@ impl Setup {
             dir: tempfile::tempdir().expect("a directory"),
             config: Table::new(),
         };
-        setup.config(BASE).config(config)
+        setup.own_paths().config(BASE).config(config)
+    }
+
+    /// Its own paths again, after a configuration that names the usual ones; no health port.
+    #[must_use]
+    pub fn own_paths(self) -> Self {
+        self.config(PATHS)
     }
 
     /// More configuration, merged by key.

@@ -63,26 +63,35 @@ impl Certs {
         write("pem", &format!("{cert}{key}"));
     }
 
-    /// A client that believes this authority only; with the certificate `FILE` if named.
+    /// [`client`] of this authority.
     pub fn client(&self, file: Option<&str>) -> Arc<ClientConfig> {
-        let mut roots = rustls::RootCertStore::empty();
-        let ca = CertificateDer::from_pem_file(self.path("ca.pem")).expect("a certificate");
-        roots.add(ca).expect("a good certificate");
-        let builder =
-            ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-                .with_safe_default_protocol_versions()
-                .expect("versions")
-                .with_root_certificates(roots);
-        let config = match file {
-            None => builder.with_no_client_auth(),
-            Some(file) => {
-                let cert = CertificateDer::from_pem_file(self.path(&format!("{file}.crt")));
-                let key = PrivateKeyDer::from_pem_file(self.path(&format!("{file}.key")));
-                builder
-                    .with_client_auth_cert(vec![cert.expect("a certificate")], key.expect("a key"))
-                    .expect("a pair")
-            }
-        };
-        Arc::new(config)
+        client(self.dir(), file)
     }
+}
+
+/// A client that believes only the authority `ca.pem` in this directory; with the certificate `FILE.crt` and its
+/// `FILE.key` if named.
+///
+/// # Panics
+/// If the files are not there.
+pub fn client(dir: &Path, file: Option<&str>) -> Arc<ClientConfig> {
+    let mut roots = rustls::RootCertStore::empty();
+    let ca = CertificateDer::from_pem_file(dir.join("ca.pem")).expect("a certificate");
+    roots.add(ca).expect("a good certificate");
+    let builder =
+        ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_root_certificates(roots);
+    let config = match file {
+        None => builder.with_no_client_auth(),
+        Some(file) => {
+            let cert = CertificateDer::from_pem_file(dir.join(format!("{file}.crt")));
+            let key = PrivateKeyDer::from_pem_file(dir.join(format!("{file}.key")));
+            builder
+                .with_client_auth_cert(vec![cert.expect("a certificate")], key.expect("a key"))
+                .expect("a pair")
+        }
+    };
+    Arc::new(config)
 }
