@@ -21,8 +21,8 @@ pub fn warnings(acl: &Acl, env: &Env) -> Vec<Diagnostic> {
         list: Vec::new(),
     };
     empty_groups(&mut found);
-    for (number, rule) in acl.rules.iter().enumerate() {
-        connect_without_effect(&mut found, number, rule);
+    connects_without_effect(&mut found);
+    for rule in &acl.rules {
         ip_of_proxies(&mut found, rule);
         unverified_user(&mut found, rule, env);
     }
@@ -73,14 +73,23 @@ fn empty_groups(found: &mut Findings<'_>) {
     }
 }
 
-fn connect_without_effect(found: &mut Findings<'_>, number: usize, rule: &RawRule) {
-    let allowed_anyway = found
-        .acl
-        .default_connect
-        .is_none_or(|d| d.effect == Effect::Allow);
+fn connects_without_effect(found: &mut Findings<'_>) {
+    let acl = found.acl;
+    if acl.default_connect.is_some_and(|d| d.effect == Effect::Deny) {
+        return;
+    }
     let is_connect = |r: &RawRule, effect| r.action == ActionKind::Connect && r.effect == effect;
-    let mut later = found.acl.rules.iter().skip(number + 1);
-    if is_connect(rule, Effect::Allow) && allowed_anyway && !later.any(|r| is_connect(r, Effect::Deny)) {
+    let after_last_deny = acl
+        .rules
+        .iter()
+        .rposition(|r| is_connect(r, Effect::Deny))
+        .map_or(0, |at| at + 1);
+    for rule in acl
+        .rules
+        .iter()
+        .skip(after_last_deny)
+        .filter(|r| is_connect(r, Effect::Allow))
+    {
         let message =
             "this allow restricts nothing: connect is allowed by default and no deny follows".to_owned();
         found.warn(

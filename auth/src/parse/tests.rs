@@ -72,6 +72,24 @@ fn the_language() {
     check("allow connect ip=@later\ngroup later = 10.0.0.0/8", &[]);
 }
 
+/// The right-hand sides of "you know | here" in operator-interface 2.
+#[test]
+fn what_others_write_has_its_equal() {
+    for line in [
+        "allow subscribe user=bob to a/#",
+        "allow publish to s/%c/%u",
+        "allow all ip=127.0.0.1 to \"#\" $SYS/#",
+        "deny subscribe to =#",
+        "deny all",
+        "deny connect ip=1.2.3.0/24",
+        "deny connect listener=tcp ip=1.2.3.0/24",
+        "allow publish qos=1 retain=no to data/${clientid}/#",
+        "allow connect user=bob ip=10.0.0.0/8 tls=yes auth=yes",
+    ] {
+        check(line, &[]);
+    }
+}
+
 #[test]
 fn all_errors_at_once_with_their_place() {
     check(
