@@ -47,6 +47,7 @@
 //! What does not live here: what records mean to a session (`session`, `shard`), replication (`cluster`).
 
 mod disk;
+mod fields;
 mod file_log;
 mod file_store;
 mod frame;

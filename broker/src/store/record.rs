@@ -1,9 +1,12 @@
 //! What is written: the records of both logs and their encoding.
 //!
 //! A record is `length | tag | fields`; integers are varints (LEB128), texts and bytes have their length
-//! in front. Not here: frames and checksums (`frame`), which records are still alive (`index`).
+//! in front. Not here: single fields (`fields`), frames and checksums (`frame`), which records are still alive (`index`).
 
 use smallvec::SmallVec;
+
+pub(super) use super::fields::Fields;
+use super::fields::{bytes, put};
 
 /// How far the delivery of a message to one session has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -396,74 +399,7 @@ fn body(out: &mut Vec<u8>, b: &Body<'_>) {
     out.extend_from_slice(b.payload);
 }
 
-fn put(out: &mut Vec<u8>, mut v: u64) {
-    while v >= 0x80 {
-        out.push(v as u8 | 0x80);
-        v >>= 7;
-    }
-    out.push(v as u8);
-}
-
-fn bytes(out: &mut Vec<u8>, b: &[u8]) {
-    put(out, b.len() as u64);
-    out.extend_from_slice(b);
-}
-
-/// Reads fields from the front; `None` = the record is not one of ours.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Fields<'a>(pub(super) &'a [u8]);
-
 impl<'a> Fields<'a> {
-    pub(super) fn number(&mut self) -> Option<u64> {
-        let mut v = 0_u64;
-        for (i, b) in self.0.iter().enumerate().take(10) {
-            let bits = u64::from(b & 0x7f);
-            if i == 9 && bits > 1 {
-                return None;
-            }
-            v |= bits << (7 * i);
-            if b & 0x80 == 0 {
-                self.0 = self.0.get(i + 1..)?;
-                return Some(v);
-            }
-        }
-        None
-    }
-
-    fn small<T: TryFrom<u64>>(&mut self) -> Option<T> {
-        T::try_from(self.number()?).ok()
-    }
-
-    pub(super) fn byte(&mut self) -> Option<u8> {
-        let (b, rest) = self.0.split_first()?;
-        self.0 = rest;
-        Some(*b)
-    }
-
-    fn bytes(&mut self) -> Option<&'a [u8]> {
-        let len = usize::try_from(self.number()?).ok()?;
-        let (head, rest) = self.0.split_at_checked(len)?;
-        self.0 = rest;
-        Some(head)
-    }
-
-    fn text(&mut self) -> Option<&'a str> {
-        std::str::from_utf8(self.bytes()?).ok()
-    }
-
-    fn rest(&mut self) -> &'a [u8] {
-        std::mem::take(&mut self.0)
-    }
-
-    fn rest_text(&mut self) -> Option<&'a str> {
-        std::str::from_utf8(self.rest()).ok()
-    }
-
-    /// The next record, without its length.
-    pub(super) fn record(&mut self) -> Option<&'a [u8]> {
-        self.bytes()
-    }
-
     fn target(&mut self) -> Option<Target> {
         let sid = self.number()?;
         let flags = self.number()?;
