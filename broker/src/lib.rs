@@ -18,6 +18,7 @@ pub mod limits;
 pub mod logging;
 pub mod metrics;
 pub mod node;
+pub mod persistence;
 pub mod registry;
 pub mod router;
 pub mod rules;

@@ -23,6 +23,7 @@ use crate::router::shared::Strategy;
 use crate::session::publish_in::Offer;
 use crate::session::queue::{self, QueueLimits};
 use crate::shard::inbox::Inbox;
+use crate::store::StoreHandle;
 
 pub use crate::config::Overload;
 
@@ -256,7 +257,8 @@ pub struct Node {
     pub draining: AtomicBool,
     /// Counters of what belongs to no listener (offline sessions), by shard.
     pub offline: Vec<Arc<Counters>>,
-    sid: AtomicU64,
+    /// What outlives the process.
+    pub store: StoreHandle,
     random: AtomicU64,
     stop: watch::Sender<bool>,
 }
@@ -273,6 +275,8 @@ pub struct Parts {
     pub gate: Gate,
     /// Who verifies credentials.
     pub authenticator: Authenticator,
+    /// What outlives the process.
+    pub store: StoreHandle,
     /// Number of shards.
     pub shards: usize,
 }
@@ -298,16 +302,11 @@ impl Node {
             authenticator: parts.authenticator,
             hasher: foldhash::fast::RandomState::default(),
             draining: AtomicBool::new(false),
-            sid: AtomicU64::new(seed),
+            store: parts.store,
             random: AtomicU64::new(seed),
             stop: watch::Sender::new(false),
             clock,
         })
-    }
-
-    /// A number no session had before.
-    pub fn next_sid(&self) -> u64 {
-        self.sid.fetch_add(1, Ordering::Relaxed)
     }
 
     /// A number by chance, good enough for spreading load (SplitMix64).

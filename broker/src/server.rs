@@ -24,7 +24,7 @@ use crate::metrics::Metrics;
 use crate::node::{Node, Parts, Snapshot};
 use crate::shard::{self, end};
 use crate::systemd::Inherited;
-use crate::{admin, doors, rules, service, systemd};
+use crate::{admin, doors, persistence, rules, service, systemd};
 
 /// Why the broker did not start; the text tells the operator what to change.
 #[derive(Debug)]
@@ -78,7 +78,9 @@ impl Broker {
         let acl = rules::load(config).map_err(|acl| StartError::Config(auth::render(&acl.errors)))?;
         let snapshot = Snapshot::new(1, loaded, Arc::new(acl), &metrics, shards, None);
         let passwords = Passwords::read(&config.auth.password_file.path).map_err(StartError::Config)?;
+        let (store, restored) = persistence::open(config).map_err(StartError::System)?;
         let node = Node::new(Parts {
+            store,
             audit: open_audit(config)?,
             snapshot,
             metrics,
@@ -92,6 +94,8 @@ impl Broker {
         let threads = (0..shards)
             .map(|index| start_shard(index, &node))
             .collect::<Result<Vec<_>, _>>()?;
+        persistence::follow(&node);
+        persistence::restore(&node, restored);
         let doors = bound
             .into_iter()
             .enumerate()
@@ -141,6 +145,9 @@ impl Broker {
             if waiting.recv_timeout(grace.max(Duration::from_secs(1))).is_err() {
                 break;
             }
+        }
+        if !self.node.store.flush() {
+            tracing::error!("store: what was written last is not on disk");
         }
         self.node.audit.record(Event::Stop);
         self.node.stop();

@@ -24,8 +24,25 @@ pub struct Inflight {
     pub stage: Stage,
     /// What was sent; `None` once released.
     pub message: Option<Queued>,
+    /// Where the store has its message; 0 = nowhere.
+    pub stored: u64,
     /// Whether it was sent on this connection: after a reconnect everything is sent again.
     pub sent: bool,
+}
+
+impl Inflight {
+    /// As it was when the broker stopped.
+    pub fn restored(packet_id: u16, stage: Stage, item: Queued) -> Self {
+        let stored = item.stored;
+        let message = (stage == Stage::Published).then_some(item);
+        Self {
+            packet_id,
+            stage,
+            message,
+            stored,
+            sent: false,
+        }
+    }
 }
 
 /// All exchanges of a session.
@@ -55,6 +72,7 @@ impl Window {
     pub fn open(&mut self, packet_id: u16, message: Queued) {
         self.list.push_back(Inflight {
             packet_id,
+            stored: message.stored,
             stage: Stage::Published,
             message: Some(message),
             sent: true,
@@ -111,6 +129,11 @@ impl Window {
         let exchange = self.list.remove(at)?;
         self.unsent -= usize::from(!exchange.sent);
         Some(exchange)
+    }
+
+    /// Where the store has the message of an exchange; 0 = nowhere.
+    pub fn stored(&self, packet_id: u16) -> u64 {
+        self.get(packet_id).map_or(0, |exchange| exchange.stored)
     }
 
     /// Every exchange, oldest first.

@@ -73,6 +73,8 @@ pub struct Publication<'a> {
     pub expires_at: u64,
     /// Who published it; for No Local.
     pub publisher: Option<SessionRef>,
+    /// Whether an answer waits for what becomes of it.
+    pub answered: bool,
     shared: Option<Arc<Message>>,
 }
 
@@ -87,6 +89,7 @@ impl<'a> Publication<'a> {
             retain: false,
             expires_at: NEVER,
             publisher: None,
+            answered: false,
             shared: None,
         }
     }
@@ -101,6 +104,7 @@ impl<'a> Publication<'a> {
             retain: message.retain,
             expires_at: message.expires_at,
             publisher: message.publisher,
+            answered: false,
             shared: Some(Arc::clone(message)),
         }
     }

@@ -83,6 +83,8 @@ pub struct Outbound {
     pub queue: Queue,
     /// Last packet identifier.
     pub ids: PacketIds,
+    /// Stored messages that were sent just now, with their packet identifiers; for the store.
+    pub sent: Vec<(u64, u16)>,
 }
 
 impl Outbound {
@@ -155,6 +157,8 @@ pub struct Session {
     pub expiry_timer: u64,
     /// Where its client was seen last, while it is away.
     pub last_seen: Option<Box<LastSeen>>,
+    /// Whether the store keeps it.
+    pub kept: bool,
     /// Counters.
     pub statistics: Statistics,
 }
@@ -187,6 +191,7 @@ impl Session {
             will_due: None,
             expiry_timer: 0,
             last_seen: None,
+            kept: false,
             statistics: Statistics::default(),
         }
     }
@@ -199,6 +204,21 @@ impl Session {
     /// When the session ends if its client stays away, in ms since 1970; `None` = never.
     pub fn expires_at(&self) -> Option<u64> {
         (self.expiry != EXPIRY_NEVER).then(|| self.disconnected_at + u64::from(self.expiry) * 1000)
+    }
+
+    /// Stored messages that were sent since this was last asked, with their packet identifiers.
+    pub fn take_sent(&mut self) -> Vec<(u64, u16)> {
+        self.outbound
+            .as_mut()
+            .map(|outbound| std::mem::take(&mut outbound.sent))
+            .unwrap_or_default()
+    }
+
+    /// Where the store has the message of an exchange; 0 = nowhere.
+    pub fn stored(&self, packet_id: u16) -> u64 {
+        self.outbound
+            .as_ref()
+            .map_or(0, |outbound| outbound.window.stored(packet_id))
     }
 
     /// Number of messages sent and not acknowledged.

@@ -37,6 +37,8 @@ pub struct Delivery<'a> {
     pub queue_qos0: bool,
     /// Bytes a connection may have waiting before QoS 0 messages to it are dropped.
     pub buffer_max: usize,
+    /// Where the store has the message for this session; 0 = nowhere.
+    pub stored: u64,
 }
 
 /// Ready frames of one publication, by protocol version and by QoS 0 or not: made once, copied to each
@@ -247,9 +249,12 @@ impl Session {
                 qos,
                 retain,
                 identifiers: identifiers.clone(),
-                stored: 0,
+                stored: cx.stored,
             };
             outbound.window.open(packet_id, item);
+            if cx.stored > 0 {
+                outbound.sent.push((cx.stored, packet_id));
+            }
             return self.sent(true);
         }
         self.sent(false)
@@ -280,7 +285,7 @@ impl Session {
             qos,
             retain,
             identifiers: identifiers.clone(),
-            stored: 0,
+            stored: cx.stored,
         };
         let outbound = self.outbound.get_or_insert_default();
         let already_gone = gone.len();
@@ -314,7 +319,12 @@ impl Session {
         else {
             return;
         };
-        let Outbound { window, queue, ids } = &mut **outbound;
+        let Outbound {
+            window,
+            queue,
+            ids,
+            sent,
+        } = &mut **outbound;
         while out.len() <= buffer_max {
             let Some(next) = queue.pop() else { break };
             if next.message.is_expired(now) {
@@ -346,6 +356,9 @@ impl Session {
             }
             statistics.delivered += 1;
             if packet_id > 0 {
+                if next.stored > 0 {
+                    sent.push((next.stored, packet_id));
+                }
                 window.open(packet_id, next);
             }
         }

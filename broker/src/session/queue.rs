@@ -74,6 +74,13 @@ impl Queue {
         true
     }
 
+    /// Puts back a message that was known before a restart, whatever the limits are now.
+    pub fn restore(&mut self, item: Queued) {
+        self.bytes += item.message.size();
+        self.qos0 += usize::from(item.qos == 0);
+        self.list.push_back(item);
+    }
+
     /// Takes the next message.
     pub fn pop(&mut self) -> Option<Queued> {
         let item = self.list.pop_front()?;

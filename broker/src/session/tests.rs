@@ -40,6 +40,7 @@ fn deliver(session: &mut Session, text: &str, qos: u8, out: Option<&mut OutBuf>)
         limits: &LIMITS,
         queue_qos0: true,
         buffer_max: 1 << 20,
+        stored: 0,
     };
     let target = Target::of(&Subscription {
         session: ME,
@@ -218,6 +219,7 @@ fn a_full_queue_names_what_it_loses() {
         limits: &one,
         queue_qos0: false,
         buffer_max: 0,
+        stored: 0,
     };
     let mut gone = Vec::new();
     let mut push = |cx: &Delivery<'_>, text: &str, gone: &mut Vec<_>| {

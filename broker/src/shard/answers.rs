@@ -71,9 +71,7 @@ impl Shard {
         if ack.encoded_len(version) > link.max_packet_size as usize {
             ack.properties = Properties::EMPTY; // [MQTT-3.4.2-2], [MQTT-3.5.2-2]
         }
-        if let Some(out) = self.out(who.slot) {
-            ack.encode(kind, version, out.buffer_mut());
-        }
+        self.answer(who, |out| ack.encode(kind, version, out));
     }
 
     /// Sends SUBACK; an error if the client takes no packet of its size.
@@ -101,9 +99,7 @@ impl Shard {
         if answer.encoded_len(version) > max {
             return Err(TOO_LARGE); // [MQTT-3.1.2-24]
         }
-        if let Some(out) = self.out(who.slot) {
-            answer.encode(version, out.buffer_mut());
-        }
+        self.answer(who, |out| answer.encode(version, out));
         Ok(())
     }
 
@@ -127,9 +123,7 @@ impl Shard {
         if answer.encoded_len(version) > max {
             return Err(TOO_LARGE); // [MQTT-3.1.2-24]
         }
-        if let Some(out) = self.out(who.slot) {
-            answer.encode(version, out.buffer_mut());
-        }
+        self.answer(who, |out| answer.encode(version, out));
         Ok(())
     }
 }

@@ -157,7 +157,7 @@ impl Shard {
             me
         } else {
             let me = self.reserve();
-            let sid = self.node.next_sid();
+            let sid = self.node.store.next_sid();
             let session = Session::new(&login.permit, Arc::clone(&login.client_id), me, sid, now);
             self.place(session, None);
             me
@@ -174,6 +174,7 @@ impl Shard {
             .add(1);
         self.settle(who, login, number, out);
         self.count_subscriptions(who);
+        self.remember_session(who);
         self.announce(who, true);
         self.touch(who.slot);
         tokio::spawn(Serve { who, number });
@@ -244,6 +245,7 @@ impl Shard {
             accepted_at: login.accepted_at,
             received: login.received,
             sent: 0,
+            owed: 0,
             dirty: false,
             blocked: false,
             lagging: false,

@@ -80,6 +80,8 @@ pub struct Conn {
     pub received: u64,
     /// Bytes sent.
     pub sent: u64,
+    /// Answers to it that wait for the disk.
+    pub owed: u32,
     /// Stands in the shard's list of connections to flush.
     pub dirty: bool,
     /// The socket takes no more; the task waits until it does.

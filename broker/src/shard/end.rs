@@ -123,6 +123,7 @@ impl Shard {
         };
         client.session.unacknowledged = 0;
         if client.session.is_persistent() {
+            self.remember_session(who);
             self.watch_expiry(who);
         } else {
             self.end_session(who, Ended::WithConnection);
@@ -136,7 +137,10 @@ impl Shard {
             return;
         };
         if discard {
-            session.will = None; // [MQTT-3.14.4-3]
+            let (sid, had) = (session.sid, session.will.take().is_some()); // [MQTT-3.14.4-3]
+            if had {
+                self.forget_will(sid);
+            }
             return;
         }
         let Some(will) = &session.will else { return };
@@ -157,6 +161,7 @@ impl Shard {
             return;
         };
         session.will_due = None;
+        let sid = session.sid;
         let Some(will) = session.will.take() else { return };
         let mut publication = will.publication(now);
         publication.publisher = Some(who);
@@ -164,6 +169,17 @@ impl Shard {
             self.retain(&mut publication);
         }
         self.publish(&mut publication);
+        self.forget_will(sid);
+    }
+
+    /// Publishes the Will of a session that ended with the broker's last run.
+    pub fn publish_orphan(&mut self, sid: u64, will: &crate::session::will::Will) {
+        let mut publication = will.publication(self.now);
+        if publication.retain {
+            self.retain(&mut publication);
+        }
+        self.publish(&mut publication);
+        self.forget_will(sid);
     }
 
     /// Ends a session without a connection: its subscriptions go, its Will is published if it still waits.
@@ -174,6 +190,7 @@ impl Shard {
         for entry in &entries {
             self.leave(who, entry);
         }
+        self.forget_session(who);
         if let Some(client) = self.vacate(who.slot) {
             self.node.registry.release(&client.session.client_id, self.index);
         }

@@ -8,6 +8,7 @@ pub mod answers;
 pub mod attach;
 pub mod conn;
 pub mod connack;
+pub mod durable;
 pub mod end;
 pub mod inbox;
 pub mod login;
@@ -17,6 +18,7 @@ pub mod pressure;
 pub mod publish;
 pub mod reauth;
 pub mod records;
+pub mod restore;
 pub mod retained;
 pub mod serve;
 pub mod subscribe;
@@ -32,7 +34,9 @@ use crate::router::route::RouteCache;
 use crate::router::trie::SessionRef;
 use crate::session::Session;
 use crate::session::publish_out::Frames;
+use crate::store::Ticket;
 use conn::Conn;
+use durable::{Debts, Due, Enqueue};
 use inbox::{Crossing, Mail};
 use timers::Timers;
 
@@ -68,6 +72,10 @@ pub struct Shard {
     unflushed: usize,
     crossing: Vec<Vec<Crossing>>,
     timers: Timers,
+    due: Due,
+    debts: Debts,
+    enqueue: Enqueue,
+    written: Vec<Vec<(u64, Ticket)>>,
 }
 
 thread_local! {
@@ -110,6 +118,10 @@ impl Shard {
             unflushed: 0,
             crossing: (0..shards).map(|_| Vec::new()).collect(),
             timers: Timers::default(),
+            due: Due::default(),
+            debts: Debts::default(),
+            enqueue: Enqueue::default(),
+            written: (0..shards).map(|_| Vec::new()).collect(),
             node,
         }
     }
@@ -179,6 +191,11 @@ impl Shard {
                 self.node.inboxes[shard].push(Mail::Messages(std::mem::take(messages)));
             }
         }
+        for (shard, written) in self.written.iter_mut().enumerate() {
+            if !written.is_empty() {
+                self.node.inboxes[shard].push(Mail::Written(std::mem::take(written)));
+            }
+        }
     }
 
     fn receive(&mut self, mail: Mail) {
@@ -192,6 +209,12 @@ impl Shard {
                 for crossing in messages {
                     self.arrive(&crossing);
                 }
+            }
+            Mail::Written(written) => {
+                for (debt, ticket) in written {
+                    self.remote_wrote(debt, ticket);
+                }
+                self.settle_debts();
             }
             Mail::Task(task) => task(self),
         }

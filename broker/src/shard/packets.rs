@@ -13,11 +13,20 @@ use crate::session::publish_in::Incoming;
 impl Shard {
     /// Handles one packet; an error ends the connection.
     pub(super) fn handle(&mut self, who: SessionRef, packet: &Packet<'_>) -> Result<(), Cause> {
+        let done = self.handle_one(who, packet);
+        self.settle_unanswered(who);
+        done
+    }
+
+    fn handle_one(&mut self, who: SessionRef, packet: &Packet<'_>) -> Result<(), Cause> {
         match packet {
             Packet::Publish(publish) => self.on_publish(who, publish),
             Packet::PubAck(ack) => {
-                if let Some(client) = self.client(who) {
-                    client.session.acknowledged(ack.packet_id);
+                if let Some(client) = self.client(who)
+                    && let Some(item) = client.session.acknowledged(ack.packet_id)
+                {
+                    let sid = client.session.sid;
+                    self.forget(sid, &item);
                 }
                 self.pump(who.slot);
                 Ok(())
@@ -32,7 +41,10 @@ impl Shard {
             }
             Packet::PubComp(ack) => {
                 if let Some(client) = self.client(who) {
-                    client.session.completed(ack.packet_id);
+                    let (sid, stored) = (client.session.sid, client.session.stored(ack.packet_id));
+                    if client.session.completed(ack.packet_id) {
+                        self.forget_message(sid, stored);
+                    }
                 }
                 self.pump(who.slot);
                 Ok(())
@@ -98,6 +110,11 @@ impl Shard {
             .properties
             .message_expiry
             .map_or(NEVER, |seconds| now + u64::from(seconds) * 1000);
+        publication.answered = qos > 0;
+        if qos > 0 && self.keeps() && !self.room_to_keep(who) {
+            self.refuse_publish(who, packet, ReasonCode::QuotaExceeded);
+            return Ok(());
+        }
         if packet.retain && !self.retain(&mut publication) {
             self.refuse_publish(who, packet, ReasonCode::QuotaExceeded);
             return Ok(());
@@ -121,6 +138,9 @@ impl Shard {
         let Some(client) = self.client(who) else { return };
         if qos == 2 && !reason.is_error() && !client.session.awaiting_rel.contains(&packet.packet_id) {
             client.session.received_qos2(packet.packet_id);
+        }
+        if qos == 2 && !reason.is_error() {
+            self.note_received(who, packet.packet_id);
         }
         let kind = if qos == 1 {
             AckKind::PubAck
@@ -156,33 +176,42 @@ impl Shard {
     fn on_pubrec(&mut self, who: SessionRef, packet_id: u16, refused: bool) {
         let Some(client) = self.client(who) else { return };
         let version = client.session.link.version;
+        let (sid, stored) = (client.session.sid, client.session.stored(packet_id));
         let (known, _) = client.session.received(packet_id, refused);
         if refused {
+            self.forget_message(sid, stored);
             self.pump(who.slot);
             return;
         }
-        let Some(out) = self.out(who.slot) else { return };
+        if known {
+            self.note_released(sid, stored, packet_id);
+        }
         // Before MQTT 5 the encoder leaves the reason out.
         let reason = if known {
             ReasonCode::Success
         } else {
             ReasonCode::PacketIdentifierNotFound
         };
-        Ack::new(packet_id, reason).encode(AckKind::PubRel, version, out.buffer_mut());
+        self.answer(who, |out| {
+            Ack::new(packet_id, reason).encode(AckKind::PubRel, version, out);
+        });
     }
 
     fn on_pubrel(&mut self, who: SessionRef, packet_id: u16) {
         let Some(client) = self.client(who) else { return };
         let version = client.session.link.version;
         let known = client.session.released(packet_id);
+        if known {
+            self.forget_received(who, packet_id);
+        }
         let reason = if known {
             ReasonCode::Success
         } else {
             ReasonCode::PacketIdentifierNotFound
         };
-        if let Some(out) = self.out(who.slot) {
-            Ack::new(packet_id, reason).encode(AckKind::PubComp, version, out.buffer_mut());
-        }
+        self.answer(who, |out| {
+            Ack::new(packet_id, reason).encode(AckKind::PubComp, version, out);
+        });
     }
 
     fn on_disconnect(&mut self, who: SessionRef, packet: &codec::Disconnect<'_>) -> Result<(), Cause> {
@@ -223,12 +252,15 @@ impl Shard {
             .session
             .pump(now, &mut conn.out, super::pressure::HIGH, &mut gone);
         let grown = conn.out.len() - before;
+        let (sid, sent) = (client.session.sid, client.session.take_sent());
         if grown > 0 {
             self.unflushed += grown;
             self.touch(slot);
         }
-        for (_, reason) in gone {
+        self.note_sent(sid, &sent);
+        for (item, reason) in gone {
             self.count_drop(reason);
+            self.forget(sid, &item);
         }
     }
 }

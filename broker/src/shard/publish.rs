@@ -7,12 +7,13 @@ use std::sync::Arc;
 use super::Shard;
 use super::inbox::{Crossing, Receivers};
 use crate::metrics::DropReason;
-use crate::router::route::Target;
+use crate::router::route::{RETAIN_AS_PUBLISHED, Target};
 use crate::router::shared::Choice;
 use crate::router::trie::SessionRef;
 use crate::session::message::Publication;
 use crate::session::publish_out::{Delivered, Delivery};
 use crate::session::queue::Queued;
+use crate::store;
 
 /// Bytes a connection may have waiting before QoS 0 messages to it are dropped. Publishers wait long before.
 pub(super) const BUFFER_MAX: usize = 4 * 1024 * 1024;
@@ -38,12 +39,14 @@ impl Shard {
             }
             let message = publication.share();
             let from = publication.publisher;
+            let debt = self.debt_of(publication);
             self.cross(
                 shard,
                 Crossing {
                     message,
                     to: Receivers::Route(Arc::clone(&route)),
                     from,
+                    debt,
                 },
             );
         }
@@ -57,15 +60,26 @@ impl Shard {
             if shard == usize::from(self.index) {
                 self.deliver(publication, &target, false);
             } else {
+                let debt = self.debt_of(publication);
                 let crossing = Crossing {
                     message: publication.share(),
                     to: Receivers::One(target),
                     from: publication.publisher,
+                    debt,
                 };
                 self.cross(shard, crossing);
             }
         }
+        let ticket = self.write_enqueued(publication);
+        if publication.answered {
+            self.owe_queue(ticket);
+        }
         true
+    }
+
+    /// The number under which another shard reports what it wrote of this publication, if anybody waits for that.
+    fn debt_of(&mut self, publication: &Publication<'_>) -> Option<(u16, u64)> {
+        (publication.answered && self.keeps()).then(|| (self.index, self.owe_remote()))
     }
 
     fn cross(&mut self, shard: usize, crossing: Crossing) {
@@ -85,14 +99,19 @@ impl Shard {
         match &crossing.to {
             Receivers::One(target) => self.deliver(&mut publication, target, false),
             Receivers::Route(route) => {
-                let Some(targets) = route.shards.get(usize::from(self.index)) else {
-                    return;
-                };
+                let targets = route
+                    .shards
+                    .get(usize::from(self.index))
+                    .map_or(&[][..], |targets| targets);
                 let many = targets.len() > 1;
                 for target in targets {
                     self.deliver(&mut publication, target, many);
                 }
             }
+        }
+        let ticket = self.write_enqueued(&publication);
+        if let Some((shard, number)) = crossing.debt {
+            self.written[usize::from(shard)].push((number, ticket));
         }
     }
 
@@ -112,11 +131,21 @@ impl Shard {
             .as_ref()
             .map_or(&self.snapshot.mqtt, |conn| &conn.listener.mqtt);
         let (limits, queue_qos0) = (mqtt.queue, mqtt.queue_qos0);
+        let (sid, qos) = (client.session.sid, publication.qos.min(target.qos()));
+        let stored = if qos > 0 && client.session.kept {
+            if self.enqueue.mid == 0 {
+                self.enqueue.mid = self.node.store.next_mid();
+            }
+            self.enqueue.mid
+        } else {
+            0
+        };
         let cx = Delivery {
             now: self.now,
             limits: &limits,
             queue_qos0,
             buffer_max: BUFFER_MAX,
+            stored,
         };
         let mut gone: Vec<Queued> = Vec::new();
         let (out, before) = match client.conn.as_mut() {
@@ -133,25 +162,56 @@ impl Shard {
         let delivered = client
             .session
             .deliver(publication, target, &cx, frames, out, &mut gone);
+        if stored > 0 && matches!(delivered, Delivered::Sent | Delivered::Queued) {
+            let sent = client.session.take_sent();
+            let retain = publication.retain && target.options & RETAIN_AS_PUBLISHED != 0;
+            let kept = store::Target {
+                sid,
+                qos,
+                retain,
+                identifiers: target.identifiers.as_slice().iter().copied().collect(),
+                ..store::Target::default()
+            };
+            self.enqueue
+                .note(kept, sent.last().map(|&(_, packet_id)| packet_id));
+        }
+        self.account(delivered, target.slot, qos, before, publication.publisher);
+        for item in &gone {
+            self.count_drop(DropReason::QueueFull);
+            if item.stored != stored {
+                self.forget(sid, item);
+            }
+        }
+    }
+
+    /// Counts a delivery, has the connection written at the end of the turn, and slows the publisher if it is full.
+    fn account(
+        &mut self,
+        delivered: Delivered,
+        slot: u32,
+        qos: u8,
+        before: usize,
+        publisher: Option<SessionRef>,
+    ) {
         match delivered {
             Delivered::Sent => {
-                let Some(conn) = client.conn.as_mut() else { return };
+                let client = self.clients.get_mut(slot as usize).and_then(Option::as_mut);
+                let Some(conn) = client.and_then(|c| c.conn.as_mut()) else {
+                    return;
+                };
                 let waiting = conn.out.len();
                 self.unflushed += waiting - before;
-                conn.counters.messages_sent[usize::from(publication.qos.min(target.qos()))].inc();
+                conn.counters.messages_sent[usize::from(qos)].inc();
                 if !conn.dirty {
                     conn.dirty = true;
-                    self.dirty.push(target.slot);
+                    self.dirty.push(slot);
                 }
                 if waiting > super::pressure::HIGH {
-                    self.press(target.slot, publication.publisher);
+                    self.press(slot, publisher);
                 }
             }
             Delivered::Dropped(reason) => self.count_drop(reason),
             Delivered::Queued | Delivered::NotForIt => {}
-        }
-        for _ in &gone {
-            self.count_drop(DropReason::QueueFull);
         }
     }
 

@@ -1,5 +1,7 @@
 //! Retained messages on a shard: keeping them, and sending them to a new subscription portion by portion.
 
+use std::sync::Arc;
+
 use super::{Shard, with};
 use crate::router::retained::RetainedLimits;
 use crate::router::route::{Identifiers, NO_LOCAL};
@@ -14,12 +16,18 @@ impl Shard {
     /// Keeps or deletes the topic's retained message ([MQTT-3.3.1-5] to [MQTT-3.3.1-7]); false if a limit forbids it.
     pub(super) fn retain(&mut self, publication: &mut Publication<'_>) -> bool {
         if publication.payload.is_empty() {
-            self.node.retained.delete(publication.topic);
+            if self.node.retained.delete(publication.topic) {
+                self.forget_retained(publication.topic);
+            }
             return true;
         }
         let limits: RetainedLimits = self.snapshot.retained;
         let message = publication.share();
-        self.node.retained.put(message, limits)
+        let kept = self.node.retained.put(Arc::clone(&message), limits);
+        if kept {
+            self.remember_retained(&message);
+        }
+        kept
     }
 
     /// Sends the retained messages that match a new subscription.
@@ -72,6 +80,7 @@ impl Shard {
                 limits: &conn.listener.mqtt.queue,
                 queue_qos0: false,
                 buffer_max: super::publish::BUFFER_MAX,
+                stored: 0,
             };
             // A retained message sent because of a new subscription says so ([MQTT-3.3.1-8]).
             let delivered = client.session.deliver_as(

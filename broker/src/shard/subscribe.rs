@@ -151,6 +151,7 @@ impl Shard {
                 id,
             });
         }
+        self.remember_subscription(who, wanted, options, id);
         new
     }
 
@@ -183,6 +184,7 @@ impl Shard {
             conn.seat.unsubscribe();
         }
         self.leave(who, &entry);
+        self.forget_subscription(who, wanted);
         true
     }
 
