@@ -206,6 +206,17 @@ pub enum Durability {
     Group,
 }
 
+impl Durability {
+    /// Its word in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Async => "async",
+            Self::Group => "group",
+        }
+    }
+}
+
 /// `[store]`
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]

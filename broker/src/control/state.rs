@@ -176,17 +176,25 @@ impl Control {
         };
         let queued = self.gather(queued).await?;
         let (retained_messages, retained_bytes) = self.node.retained.totals();
+        let stats = self.node.store.stats();
+        let on_disk = self.node.store.is_persistent();
+        let config = &self.node.snapshot.load().config.store;
         Ok(StoreView {
-            engine: "memory".to_owned(),
-            durability: "none".to_owned(),
+            engine: if on_disk { "file" } else { "memory" }.to_owned(),
+            durability: if on_disk {
+                config.durability.as_str()
+            } else {
+                "none"
+            }
+            .to_owned(),
             sessions: self.node.registry.len() as u64,
             queued_messages: queued.iter().map(|q| q.0).sum(),
             queued_bytes: queued.iter().map(|q| q.1).sum(),
             retained_messages,
             retained_bytes,
-            disk_bytes: 0,
-            max_bytes: None,
-            segments: 0,
+            disk_bytes: stats.state.bytes + stats.queue.bytes,
+            max_bytes: on_disk.then_some(config.max_bytes),
+            segments: stats.state.segments + stats.queue.segments,
         })
     }
 
