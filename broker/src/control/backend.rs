@@ -18,14 +18,7 @@ fn not_yet<T: Send + 'static>(what: &str) -> Reply<'static, T> {
 
 impl Backend for Control {
     fn network(&self, name: &str) -> Option<Vec<ipnet::IpNet>> {
-        let snapshot = self.node.snapshot.load();
-        let texts = snapshot.config.networks.get(name)?;
-        Some(
-            texts
-                .iter()
-                .filter_map(|text| super::clients::network(text).ok())
-                .collect(),
-        )
+        self.named_network(name)
     }
 
     fn status(&self) -> Reply<'_, StatusView> {
@@ -126,28 +119,28 @@ impl Backend for Control {
         })
     }
 
-    fn bans(&self, _page: Page) -> Reply<'_, List<BanView>> {
-        not_yet("bans")
+    fn bans(&self, page: Page) -> Reply<'_, List<BanView>> {
+        ready(Ok(self.ban_views(&page)))
     }
 
-    fn ban(&self, _request: BanRequest, _actor: Actor) -> Reply<'_, BanView> {
-        not_yet("bans")
+    fn ban(&self, request: BanRequest, actor: Actor) -> Reply<'_, BanView> {
+        Box::pin(self.add_ban(request, actor))
     }
 
-    fn unban(&self, _what: String, _by: Option<String>, _actor: Actor) -> Reply<'_, DropView> {
-        not_yet("bans")
+    fn unban(&self, what: String, by: Option<String>, actor: Actor) -> Reply<'_, DropView> {
+        ready(self.lift_ban(&what, by, &actor))
     }
 
-    fn quota(&self, _page: Page) -> Reply<'_, List<QuotaView>> {
-        not_yet("quotas")
+    fn quota(&self, page: Page) -> Reply<'_, List<QuotaView>> {
+        ready(self.quota_views(&page))
     }
 
-    fn quota_of(&self, _address: String) -> Reply<'_, QuotaView> {
-        not_yet("quotas")
+    fn quota_of(&self, address: String) -> Reply<'_, QuotaView> {
+        ready(self.quota_view(&address))
     }
 
-    fn reset_quota(&self, _address: String, _actor: Actor) -> Reply<'_, QuotaView> {
-        not_yet("quotas")
+    fn reset_quota(&self, address: String, _actor: Actor) -> Reply<'_, QuotaView> {
+        ready(self.reset_quota_of(&address))
     }
 
     fn acl_rules(&self) -> Reply<'_, Vec<AclRuleView>> {

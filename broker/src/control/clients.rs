@@ -2,10 +2,15 @@
 
 use std::sync::Arc;
 
+use ipnet::IpNet;
+
 use super::Control;
 use crate::admin::problem::Failure;
-use crate::admin::views::{Actor, ClientFilter, ClientView, ExplainView, KickRequest, KickView, List, Page};
+use crate::admin::views::{
+    Actor, BanRequest, ClientFilter, ClientView, ExplainView, KickRequest, KickView, List, Page,
+};
 use crate::audit::{self, Event, Sanction};
+use crate::rules;
 use crate::shard::end::Cause;
 use crate::shard::{Client, Shard, views};
 
@@ -92,10 +97,44 @@ impl Control {
         self.explain_peer(&peer, &listener)
     }
 
+    /// The ranges of `@name`: those of `[networks]`, and the groups that rules know too.
+    pub(super) fn named_network(&self, name: &str) -> Option<Vec<IpNet>> {
+        let config = Arc::clone(&self.node.snapshot.load().config);
+        let net = |range: &peer::Range| match range {
+            peer::Range::Net(net) => Some(*net),
+            peer::Range::Unix => None,
+        };
+        match name {
+            "loopback" => Some(auth::nets::LOOPBACK.to_vec()),
+            "private" => Some([&auth::nets::LOOPBACK[..], &auth::nets::LOCAL[..]].concat()),
+            "proxies" => Some(
+                rules::environment(&config)
+                    .proxies
+                    .iter()
+                    .filter_map(net)
+                    .collect(),
+            ),
+            name => {
+                let texts = config.networks.get(name)?;
+                Some(texts.iter().filter_map(|text| network(text).ok()).collect())
+            }
+        }
+    }
+
+    /// An address, a network or `@name` of an operator's request.
+    fn ranges(&self, text: &str) -> Result<Vec<IpNet>, Failure> {
+        match text.strip_prefix('@') {
+            Some(name) => self
+                .named_network(name)
+                .ok_or_else(|| Failure::Usage(format!("there is no network {text}"))),
+            None => Ok(vec![network(text)?]),
+        }
+    }
+
     pub(super) async fn kick_clients(&self, request: KickRequest, actor: Actor) -> Result<KickView, Failure> {
         let filter = ClientFilter {
             ip: match &request.ip {
-                Some(text) => vec![network(text)?],
+                Some(text) => self.ranges(text)?,
                 None => Vec::new(),
             },
             user: request.user.clone(),
@@ -119,6 +158,7 @@ impl Control {
         };
         clients.sort();
         if !request.dry_run {
+            self.ban_too(&request, &actor).await?;
             for id in &clients {
                 self.kick_one(id, &actor).await?;
             }
@@ -127,6 +167,26 @@ impl Control {
             kicked: clients.len() as u64,
             clients,
         })
+    }
+
+    /// `kick --ban`: what was named is banned too, first, so that nobody is back at once.
+    async fn ban_too(&self, request: &KickRequest, actor: &Actor) -> Result<(), Failure> {
+        let Some(duration) = request.ban.clone() else {
+            return Ok(());
+        };
+        let what = match (&request.clientid, &request.ip, &request.user) {
+            (Some(id), ..) => format!("client:{id}"),
+            (None, Some(ip), _) => ip.clone(),
+            (None, None, Some(user)) => format!("user:{user}"),
+            (None, None, None) => return Ok(()),
+        };
+        let ban = BanRequest {
+            what,
+            duration: Some(duration),
+            reason: request.reason.clone(),
+            ..BanRequest::default()
+        };
+        self.add_ban(ban, actor.clone()).await.map(|_| ())
     }
 
     async fn kick_one(&self, id: &str, actor: &Actor) -> Result<(), Failure> {

@@ -27,6 +27,25 @@ impl Control {
         let told = dropped.then(|| own::audit_dropped(audit.dropped, audit.failing));
         self.node.doctor.set(Topic::Audit, told.into_iter().collect());
         self.node.doctor.set(Topic::Tls, self.certificates());
+        let (now, nanos) = (self.node.clock.now(), self.node.clock.nanos());
+        let covered = |bans: &mut auth::bans::Bans| -> Vec<Own> {
+            bans.on_proxies(now)
+                .map(|ban| own::ban_covers_proxy(&ban.target.to_string()))
+                .collect()
+        };
+        self.node
+            .doctor
+            .set(Topic::Bans, self.node.gate.with_bans(covered));
+        let spared: Vec<Own> = self.node.gate.with_quota(|quota| {
+            let spared = quota
+                .prefixes(nanos)
+                .into_iter()
+                .filter(|(_, reading)| reading.spared > 0);
+            spared
+                .map(|(prefix, reading)| own::quota_on_proxy(&prefix.to_string(), reading.spared))
+                .collect()
+        });
+        self.node.doctor.set(Topic::Quota, spared);
         self.node.doctor.set(Topic::Pending, self.differing_files().await);
     }
 

@@ -4,11 +4,13 @@
 //! text (`admin`, `ctl`).
 
 mod backend;
+mod bans;
 mod certificates;
 mod clients;
 mod conf;
 mod feeds;
 mod findings;
+mod quotas;
 mod reload;
 mod rules;
 mod sessions;

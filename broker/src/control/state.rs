@@ -223,6 +223,7 @@ impl Control {
             retained_bytes: store.retained_bytes,
             queued_messages: store.queued_messages,
             acl_rules: snapshot.acl.len() as u64,
+            bans: self.node.gate.with_bans(|bans| bans.len() as u64),
             audit_dropped: audit.dropped,
             audit_queue: audit.queued as u64,
             audit_records: audit

@@ -278,8 +278,8 @@ fn bans() {
     );
     world.check("ban del 1.2.3.5", Exit::No, "", "ban 1.2.3.5: not found\n");
     let list = "\
-WHAT        UNTIL                     BY        HITS  REASON
-1.2.3.4/32  2026-11-21T23:55:01.123Z  fail2ban  3     mqtt
+WHAT        UNTIL                     BY        AUTO  REASON
+1.2.3.4/32  2026-11-21T23:55:01.123Z  fail2ban  no    mqtt
 1 of 1 ban
 ";
     world.check("ban list", Exit::Done, list, "");

@@ -133,20 +133,23 @@ pub fn certificate_refused(listener: &str, why: &str) -> Own {
 }
 
 /// BAN001: a ban covers one of our proxies.
-pub fn ban_covers_proxy(what: &str, proxy: &str, listener: &str) -> Own {
+pub fn ban_covers_proxy(what: &str) -> Own {
     let text = format!(
-        "the ban of {what} covers {proxy}, a trusted proxy of {listener}: everybody behind it is refused. broker ctl ban del {what}"
+        "the ban of {what} covers a trusted proxy: everybody behind it is refused. broker ctl ban del {what}"
     );
-    Own::warn("BAN001", Some(listener), text)
+    Own::warn("BAN001", None, text)
 }
 
-/// QUO001: quotas meet a proxy's own address, so that all its clients share one.
-pub fn quota_on_proxy(listener: &str, address: &str, hits: u64) -> Own {
-    let noun = if hits == 1 { "connection" } else { "connections" };
+/// QUO001: a proxy's own address would have met a quota, had it not been exempt.
+pub fn quota_on_proxy(address: &str, times: u64) -> Own {
     let text = format!(
-        "{hits} {noun} on {listener} met a quota of {address}, which is a proxy: its clients share one quota. List it in trusted_proxies by its address, not by a wildcard"
+        "{address} is a proxy and went over a limit of [quota] {times} times; it is exempt, what comes through it is \
+         counted by its clients. Nothing to do, unless it is no proxy of yours"
     );
-    Own::warn("QUO001", Some(listener), text)
+    Own {
+        level: Level::Info,
+        ..Own::warn("QUO001", None, text)
+    }
 }
 
 /// AUD001: audit records were dropped.

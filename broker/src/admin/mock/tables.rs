@@ -152,9 +152,9 @@ pub(crate) fn ban(what: String, by: String, reason: Option<String>) -> BanView {
         what,
         reason,
         by,
+        automatic: false,
         created_at: Timestamp(1_795_301_701_123),
         until,
-        hits: 3,
         kicked: 1,
     }
 }

@@ -194,7 +194,7 @@ async function doctor() {
 
 async function bans() {
   const { data } = await get("/bans");
-  table($("ban-table"), ["What", "Until", "By", "Reason", "Hits", ""], data.map((b) => {
+  table($("ban-table"), ["What", "Until", "By", "Reason", ""], data.map((b) => {
     const actions = node("span");
     if (may("operate")) {
       actions.append(button("Lift", () => guarded(async () => {
@@ -203,7 +203,7 @@ async function bans() {
         await bans();
       })));
     }
-    return { cells: [b.what, b.until, b.by, b.reason, b.hits, actions] };
+    return { cells: [b.what, b.until, b.by, b.reason, actions] };
   }));
   const quota = await get("/quota?limit=20");
   table($("quota-table"), ["Prefix", "Connections", "Pending", "Subscriptions", "Rejected"], quota.data.map((q) => ({

@@ -35,13 +35,13 @@ pub struct BanView {
     pub reason: Option<String>,
     /// Who.
     pub by: String,
+    /// Made by a rule of `[[bans.auto]]`.
+    pub automatic: bool,
     /// Since when.
     pub created_at: Timestamp,
     /// Until when; absent = until lifted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
-    /// Times it was met.
-    pub hits: u64,
     /// Live clients kicked when it was made.
     pub kicked: u64,
 }

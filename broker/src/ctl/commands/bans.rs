@@ -84,14 +84,14 @@ pub(super) async fn run(command: Ban, ctl: &mut Ctl<'_>) -> Done {
             )
             .await?;
             ctl.print(answer, |ctl, bans: &Vec<BanView>| {
-                let mut table = Table::new(&["WHAT", "UNTIL", "BY", "HITS", "REASON"]);
+                let mut table = Table::new(&["WHAT", "UNTIL", "BY", "AUTO", "REASON"]);
                 for ban in bans {
                     table.row([
                         safe(&ban.what),
                         ban.until
                             .map_or_else(|| "-".to_owned(), |until| until.to_string()),
                         safe(&ban.by),
-                        ban.hits.to_string(),
+                        if ban.automatic { "yes" } else { "no" }.to_owned(),
                         ban.reason.as_deref().map_or_else(|| "-".to_owned(), safe),
                     ]);
                 }
