@@ -103,23 +103,23 @@ fn every_crate_stands_on_the_map() {
     none("not in the table of ARCHITECTURE.md", &missing);
 }
 
+/// Neither where this clone lies nor the home of who runs the test stands in a file.
 #[test]
 fn no_path_of_somebodys_machine() {
-    let homes = [
-        "/root/.",
-        "/home/me/",
-        "/Users/",
-        "/work/main",
-        "/work/wt",
-        "/work/shared",
-    ];
+    let clone = root().canonicalize().expect("a path");
+    let mut paths = vec!["/Users/".to_owned()];
+    // A clone in /src, as in an image, is told apart from nothing.
+    paths.extend((clone.components().count() > 2).then(|| clone.display().to_string()));
+    paths.extend(
+        std::env::var("HOME")
+            .ok()
+            .filter(|home| home.len() > 1)
+            .map(|home| home + "/."),
+    );
     let mut found = Vec::new();
-    for (name, text) in files() {
-        if name == "tests/it/tidy.rs" {
-            continue;
-        }
+    for (name, text) in files().iter().filter(|(name, _)| name != "tests/it/tidy.rs") {
         for (number, line) in text.lines().enumerate() {
-            if homes.iter().any(|home| line.contains(home)) {
+            if paths.iter().any(|path| line.contains(path)) {
                 found.push(format!("{name}:{}: {}", number + 1, line.trim()));
             }
         }
