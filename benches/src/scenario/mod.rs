@@ -1,4 +1,4 @@
-//! The scenarios: each opens its connections, warms up, measures for a while, and returns a [`Report`].
+//! The scenarios: each opens its connections, warms up, measures for a while, and returns a `Report`.
 
 pub mod connects;
 pub mod flow;

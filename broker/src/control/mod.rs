@@ -1,4 +1,4 @@
-//! The control thread's side of the administration: the running broker behind [`Backend`].
+//! The control thread's side of the administration: the running broker behind `admin::backend::Backend`.
 //!
 //! It owns no client; it asks the shards and puts their copies together. What does not live here: HTTP, JSON and
 //! text (`admin`, `ctl`).

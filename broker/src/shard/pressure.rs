@@ -1,6 +1,6 @@
 //! Back-pressure: publishers are not read while a receiver's buffer, or another shard's mailbox, is full.
 //!
-//! Never without a bound: a receiver that stays full for [`PATIENCE`] is no longer waited for until its buffer
+//! Never without a bound: a receiver that stays full for `PATIENCE` is no longer waited for until its buffer
 //! is half empty, or one client that does not read could stop every publisher.
 
 use std::time::Duration;
