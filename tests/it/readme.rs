@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tests::broker::{Printed, binary, clean, printed};
+use tests::client::{Login, Reply};
 use tests::link::Dial;
 use tests::process::{Process, free};
 use tests::wait::until;
@@ -134,6 +135,17 @@ fn the_worked_example_shows_the_clients_own_port() {
         (told.code == 0).then_some(told)
     });
     let port = local_port(shell.addr("2883"));
+    assert_eq!(
+        shape(&told.stdout),
+        shape(&shown()),
+        "the README shows another output"
+    );
+    let direct = Dial::to(shell.addr("1884")).from("127.0.0.50");
+    assert_eq!(
+        direct.try_login(&Login::new("dev-8")).err(),
+        Some(Reply::End),
+        "not a proxy"
+    );
     let wanted = [
         format!("Client(dev-7, username=undefined, peername=127.0.0.50:{port}, "),
         ", kind=client, via=proxy_v1, socket=127.0.0.1:".to_owned(),
@@ -142,6 +154,36 @@ fn the_worked_example_shows_the_clients_own_port() {
     for part in wanted {
         assert!(told.stdout.contains(&part), "no {part:?} in\n{}", told.stdout);
     }
+}
+
+/// The output that the README shows: its last `text` block.
+fn shown() -> String {
+    let readme = std::fs::read_to_string(root().join("README.md")).expect("README.md");
+    let (_, last) = readme.rsplit_once("```text\n").expect("a text block");
+    last.split("```").next().unwrap_or(last).to_owned()
+}
+
+/// Text without ports and the blanks behind them, which differ each time, and without what `…` stands for.
+fn shape(text: &str) -> String {
+    let mut lines = String::new();
+    for line in text.lines() {
+        let client = line
+            .strip_prefix("Client(")
+            .and_then(|rest| rest.split_once("keepalive=60, "));
+        let (head, tail) = client.unwrap_or(("", line));
+        let tail = tail.split_once("kind=").map_or(tail, |(_, kind)| kind);
+        for (place, part) in format!("{head}{tail}").split(':').enumerate() {
+            let part = if place == 0 {
+                part
+            } else {
+                part.trim_start_matches(|c: char| c.is_ascii_digit())
+            };
+            lines += &part.split_whitespace().collect::<Vec<_>>().join(" ");
+            lines.push(':');
+        }
+        lines.push('\n');
+    }
+    lines
 }
 
 /// The port from which 127.0.0.50 is connected to `to`: what the kernel says.
