@@ -8,7 +8,7 @@ use toml::{Table, Value};
 
 use super::effective::{HEADER_KEYS, policy, transport_of};
 use super::finding::Finding;
-use super::keys::{Branch, Node, Preset, tree};
+use super::keys::{Branch, Node, Preset, is_reserved, tree};
 use super::listener::Transport;
 use super::origin::{KeyPath, Origins};
 use super::raw::bad_value_code;
@@ -298,6 +298,10 @@ impl Checks<'_> {
         let chain = at(self.filled, &["auth", "chain"]).and_then(Value::as_array);
         let in_chain = |method: &str| chain.is_some_and(|c| c.iter().any(|m| m.as_str() == Some(method)));
         let (jwt, http) = (in_chain("jwt"), in_chain("http"));
+        if in_chain("scram") && is_reserved(&path(&["auth", "scram"])) {
+            let message = "\"scram\" in `auth.chain` is not in this version".to_owned();
+            self.bad(&["auth", "chain"], "CFG050", message, "");
+        }
         let empty = |name: &str| self.text(&["auth", "jwt", name]).is_empty();
         let hmac = self.text(&["auth", "jwt", "algorithm"]) == "hmac-based";
         let keyless = if hmac {

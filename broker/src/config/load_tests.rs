@@ -291,11 +291,10 @@ const RULES: &[(&str, &[&str])] = &[
     ("[networks]\nlb = [\"10.0.0.0/8\", \"@office\"]\n", &["CFG004"]),
     ("[networks]\nloopback = [\"10.0.0.0/8\"]\n", &["CFG004"]),
     ("[bans]\nprotect = [\"@lb\", \"@private\"]\n", &["CFG004"]),
-    (
-        "[[rewrite]]\nsource_topic = \"a\"\nre = \"(\"\ndest_topic = \"b\"\n",
-        &["CFG004"],
-    ),
-    ("[[rewrite]]\n", &["`dest_topic`", "`re`", "`source_topic`"]),
+    ("[[rewrite]]\n", &["CFG050"]),
+    ("[auth]\nchain = [\"scram\"]\n", &["CFG050"]),
+    ("[auth.http]\nacl_url = \"http://127.0.0.1/\"\n", &["CFG050"]),
+    ("[[quota.override]]\n", &["`nets`"]),
     ("[audit]\nevents = [\"*\", \"-publish\"]\n", &["CFG004"]),
     ("[log]\nfilters = { auth = \"loud\" }\n", &["CFG004"]),
     ("[bridges.x]\n", &["CFG050"]),
@@ -317,7 +316,7 @@ fn each_rule_between_keys_is_kept() {
 fn variables_and_flags_that_mean_nothing_are_refused() {
     let world = with("")
         .env("BROKER__LISTENER__TCP__BIND", "x")
-        .env("BROKER__REWRITE__0__RE", "x")
+        .env("BROKER__BANS__AUTO__0__BY", "x")
         .env("BROKER__LISTENERS__TCP__BIND", "1884")
         .env("BROKER__CLUSTER__CELL", "a")
         .set("log.levl=info");
@@ -325,8 +324,8 @@ fn variables_and_flags_that_mean_nothing_are_refused() {
         world.refused(),
         "error[CE12]: bad value for `listeners.tcp.bind`\n   = BROKER__LISTENERS__TCP__BIND=1884: an address is needed too: \"0.0.0.0:1884\", or \"[::]:1884\" for IPv4 and IPv6\n\
          error[CFG001]: unknown key `log.levl` in --set\n   = did you mean `log.level`?\n\
+         error[CFG002]: unknown environment variable BROKER__BANS__AUTO__0__BY: an array of tables has no form here\n   = write [[bans.auto]] in a file of conf.d\n\
          error[CFG002]: unknown environment variable BROKER__LISTENER__TCP__BIND\n   = did you mean BROKER__LISTENERS__TCP__BIND?\n\
-         error[CFG002]: unknown environment variable BROKER__REWRITE__0__RE: an array of tables has no form here\n   = write [[rewrite]] in a file of conf.d\n\
          error[CFG050]: `cluster.cell` is not in this version\n   = unknown environment variable BROKER__CLUSTER__CELL\n"
     );
 }

@@ -71,6 +71,8 @@ fn value_of(key: &Key, seed: u64) -> Value {
             Value::from("*"),
             Value::from(["-connect", "-ban"][seed as usize % 2]),
         ]),
+        // Not every word of it is in this version.
+        "chain" => Value::Array(vec![Value::from(["password_file", "http"][seed as usize % 2])]),
         _ => value(key.kind, seed),
     }
 }
@@ -104,12 +106,6 @@ fn base() -> Table {
     auto = [{ name = "n", on = "connect", count = 1, window = "1m", ban = "1m", by = "prefix" }]
     [quota]
     override = [{ nets = ["10.0.0.0/8"] }]
-    [[rewrite]]
-    source_topic = "a"
-    re = "a"
-    dest_topic = "b"
-    [[auto_subscribe]]
-    topic = "t"
     "#
     .parse()
     .unwrap()
@@ -147,10 +143,10 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_show_prints_is_the_same_configuration(choices in prop::collection::vec((0..all().len(), 0..3_usize, 0..5_000_u64), 1..25)) {
+    fn what_show_prints_is_the_same_configuration(choices in prop::collection::vec((0..available().count(), 0..3_usize, 0..5_000_u64), 1..25)) {
         let mut table = base();
         for (index, name, seed) in choices {
-            let key = &all()[index];
+            let key = available().nth(index).unwrap();
             let name = if key.path.starts_with("listeners") { ["tcp", "wss"][name % 2] } else { NAMES[name] };
             // Keys that do not go with those before are left out.
             let next = with(&table, key, name, value_of(key, seed));

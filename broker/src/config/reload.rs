@@ -401,12 +401,12 @@ mod tests {
     #[test]
     fn a_narrowed_reload_leaves_the_rest_alone() {
         let before = "[networks]\noffice = [\"10.0.0.0/8\"]\n";
-        let after = "[networks]\noffice = [\"10.1.0.0/16\"]\n[log]\nlevel = \"debug\"\n[[rewrite]]\nsource_topic = \"a\"\nre = \"a\"\ndest_topic = \"b\"\n";
+        let after = "[networks]\noffice = [\"10.1.0.0/16\"]\n[log]\nlevel = \"debug\"\n[[quota.override]]\nnets = [\"10.0.0.0/8\"]\n";
         let plan = planned(before, after, &[Part::Networks]);
         assert_eq!(plan.changed_phrases(), ["networks.office"]);
         assert_eq!(plan.apply.config.networks["office"], ["10.1.0.0/16"]);
         assert_eq!(plan.apply.config.log.level, super::super::LogLevel::Info);
-        assert!(plan.apply.config.rewrite.is_empty());
+        assert!(plan.apply.config.quota.overrides.is_empty());
         assert!(plan.pending.is_empty());
         let another = "[listeners.b]\ntransport = \"tls\"\nbind = \"127.0.0.1:2\"\n";
         let tls = |file: &str| format!("{another}[listeners.b.tls]\ncert_file = \"{file}\"\n");

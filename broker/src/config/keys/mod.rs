@@ -3,6 +3,8 @@
 //! twice. In a path `*` stands for a name and `[]` for an element of an array of tables.
 
 mod listeners;
+#[cfg(test)]
+mod read_tests;
 mod sections;
 mod tree;
 
@@ -150,7 +152,17 @@ impl Key {
 
 /// Tables and keys that this version lacks: set, they are refused (CFG050); `config init` and the schema leave them out.
 /// A key of ours stands here for as long as nothing reads it.
-pub const RESERVED: &[&str] = &["cluster", "bridges"];
+pub const RESERVED: &[&str] = &[
+    "cluster",
+    "bridges",
+    "node.sys_interval",
+    "delayed",
+    "rewrite",
+    "auto_subscribe",
+    "auth.scram",
+    "auth.http.acl_url",
+    "auth.http.acl_body",
+];
 
 /// Whether a path (of a file, or of a key with its `*` and `[]`) is reserved or in a reserved table.
 pub fn is_reserved(path: &[String]) -> bool {
