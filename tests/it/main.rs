@@ -6,3 +6,4 @@ mod proxies;
 mod readme;
 mod session;
 mod tidy;
+mod wire;

@@ -1,0 +1,4 @@
+//! Peername on the running broker: the doctor before misconfigured proxies, limits before login, facts of TLVs, the
+//! shared vectors through real sockets, `explain`, and what a reload re-evaluates.
+
+mod doctor;
