@@ -29,3 +29,4 @@ pub mod shard;
 pub mod store;
 pub mod sys_topics;
 pub mod systemd;
+pub mod trace;

@@ -24,6 +24,7 @@ use crate::session::publish_in::Offer;
 use crate::session::queue::{self, QueueLimits};
 use crate::shard::inbox::Inbox;
 use crate::store::StoreHandle;
+use crate::trace::Tracer;
 
 pub use crate::config::Overload;
 
@@ -247,6 +248,8 @@ pub struct Node {
     pub metrics: Metrics,
     /// What is wrong with addresses and proxies.
     pub doctor: Doctors,
+    /// Live packets for those who trace.
+    pub tracer: Arc<Tracer>,
     /// Bans, rates and what else stands before login.
     pub gate: Gate,
     /// Who verifies credentials.
@@ -298,6 +301,7 @@ impl Node {
             offline: (0..parts.shards).map(|_| parts.metrics.counters("")).collect(),
             metrics: parts.metrics,
             doctor: Doctors::default(),
+            tracer: Arc::default(),
             gate: parts.gate,
             authenticator: parts.authenticator,
             hasher: foldhash::fast::RandomState::default(),

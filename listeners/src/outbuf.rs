@@ -81,6 +81,13 @@ impl OutBuf {
         self.copied.len() == self.head && self.shared.is_empty()
     }
 
+    /// A copy of what waits, for those who look at packets on their way.
+    pub fn copy(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.len());
+        self.pieces().for_each(|piece| bytes.extend_from_slice(piece));
+        bytes
+    }
+
     /// Drops everything that waits. Not for a WebSocket that still has to send: it may be in the
     /// middle of a frame.
     pub fn clear(&mut self) {

@@ -12,10 +12,6 @@ fn ready<T: Send + 'static>(result: Result<T, Failure>) -> Reply<'static, T> {
     Box::pin(std::future::ready(result))
 }
 
-fn not_yet<T: Send + 'static>(what: &str) -> Reply<'static, T> {
-    ready(Err(Failure::Unavailable(format!("{what}: not in this version"))))
-}
-
 impl Backend for Control {
     fn network(&self, name: &str) -> Option<Vec<ipnet::IpNet>> {
         self.named_network(name)
@@ -171,8 +167,8 @@ impl Backend for Control {
         ready(self.set_level(&request))
     }
 
-    fn trace(&self, _request: TraceRequest, _actor: Actor) -> Reply<'_, Items> {
-        not_yet("trace")
+    fn trace(&self, request: TraceRequest, actor: Actor) -> Reply<'_, Items> {
+        ready(self.begin_trace(&request, &actor))
     }
 
     fn events(&self, filter: EventFilter) -> Reply<'_, Items> {

@@ -122,7 +122,7 @@ impl Control {
     }
 
     /// An address, a network or `@name` of an operator's request.
-    fn ranges(&self, text: &str) -> Result<Vec<IpNet>, Failure> {
+    pub(super) fn ranges(&self, text: &str) -> Result<Vec<IpNet>, Failure> {
         match text.strip_prefix('@') {
             Some(name) => self
                 .named_network(name)

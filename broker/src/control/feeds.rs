@@ -1,12 +1,22 @@
 //! What goes on arriving: audit events for live readers, the newest records, the log's head.
 
+use std::time::Duration;
+
 use futures_util::stream::{self, StreamExt};
 use ipnet::IpNet;
 
 use super::Control;
+use super::clients::audit_actor;
 use crate::admin::backend::Items;
-use crate::admin::views::{AuditFilter, AuditHeadView, EventFilter, StreamItem};
-use crate::audit::{Record, Subscription};
+use crate::admin::problem::Failure;
+use crate::admin::views::{
+    Actor, AuditFilter, AuditHeadView, EventFilter, StreamItem, TraceRequest, parse_duration,
+};
+use crate::audit::{self, Event, Record, Subscription};
+use crate::trace;
+
+/// A trace that names no time ends after so long.
+const TRACE_LASTS: Duration = Duration::from_secs(600);
 
 impl Control {
     /// Audit events from memory after `filter.since`, then live.
@@ -42,6 +52,38 @@ impl Control {
             .iter()
             .filter_map(|record| serde_json::from_str(&record.line).ok())
             .collect()
+    }
+
+    /// Live packets; who looks at them is recorded.
+    pub(super) fn begin_trace(&self, request: &TraceRequest, actor: &Actor) -> Result<Items, Failure> {
+        let lasts = match &request.duration {
+            Some(text) => {
+                parse_duration(text).ok_or_else(|| Failure::Usage(format!("for: `{text}` is no duration")))?
+            }
+            None => TRACE_LASTS,
+        };
+        if let Some(topic) = &request.topic
+            && let Err(error) = codec::TopicFilter::parse(topic, usize::MAX)
+        {
+            return Err(Failure::Usage(format!("topic: {error}")));
+        }
+        let filter = trace::Filter {
+            client: request.client.clone(),
+            ip: match &request.ip {
+                Some(text) => self.ranges(text)?,
+                None => Vec::new(),
+            },
+            topic: request.topic.clone(),
+            payload: request.payload,
+        };
+        self.node.audit.record(Event::Admin(audit::AdminCall {
+            actor: audit_actor(actor),
+            call: "POST /traces".into(),
+            success: true,
+            changed: Vec::new(),
+            errors: Vec::new(),
+        }));
+        Ok(self.node.tracer.begin(filter, lasts))
     }
 
     /// Where the log stands.

@@ -23,6 +23,7 @@ pub mod retained;
 pub mod serve;
 pub mod subscribe;
 pub mod timers;
+pub mod traced;
 pub mod views;
 
 use std::cell::RefCell;
@@ -69,6 +70,8 @@ pub struct Shard {
     scratch: Vec<u8>,
     spare: Vec<Vec<u8>>,
     dirty: Vec<u32>,
+    /// By slot and connection: up to where in its stream a running trace has shown what was sent.
+    traced: HashMap<(u32, u64), u64>,
     unflushed: usize,
     crossing: Vec<Vec<Crossing>>,
     timers: Timers,
@@ -115,6 +118,7 @@ impl Shard {
             scratch: Vec::new(),
             spare: Vec::new(),
             dirty: Vec::new(),
+            traced: HashMap::new(),
             unflushed: 0,
             crossing: (0..shards).map(|_| Vec::new()).collect(),
             timers: Timers::default(),

@@ -179,6 +179,9 @@ impl Shard {
             };
             let packet = codec::decode(&rest[..len], version).map_err(Cause::Malformed)?;
             counters.packets_received[usize::from(rest[0] >> 4)].inc();
+            if self.node.tracer.is_on() {
+                self.trace_in(who, &packet, len);
+            }
             self.handle(who, &packet)?;
             at += len;
             if self.unflushed > UNFLUSHED_MAX {
@@ -218,6 +221,11 @@ impl Shard {
 
     /// Writes what waits, as far as the socket takes it.
     pub(super) fn flush(&mut self, slot: u32) {
+        if self.node.tracer.is_on() {
+            self.trace_out(slot);
+        } else {
+            self.forget_traced();
+        }
         let Some(conn) = self.at(slot).and_then(|c| c.conn.as_mut()) else {
             return;
         };
