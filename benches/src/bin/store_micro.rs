@@ -51,7 +51,10 @@ impl Bell {
     fn wait(&self, store: &StoreHandle) {
         let mut rung = self.rung.lock().expect("no panic");
         while store.room() != Room::Free {
-            (rung, _) = self.bell.wait_timeout(rung, Duration::from_millis(50)).expect("no panic");
+            (rung, _) = self
+                .bell
+                .wait_timeout(rung, Duration::from_millis(50))
+                .expect("no panic");
         }
     }
 }
@@ -60,9 +63,19 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let temporary = tempfile::tempdir().expect("a temporary directory");
     let dir = args.dir.clone().unwrap_or_else(|| temporary.path().to_owned());
-    let durability = if args.lazy { Durability::Async } else { Durability::Group };
-    let settings = Settings { durability, ..Settings::new(dir) };
-    println!("{} messages of {} bytes over {} queues, {durability:?}", args.messages, args.size, args.queues);
+    let durability = if args.lazy {
+        Durability::Async
+    } else {
+        Durability::Group
+    };
+    let settings = Settings {
+        durability,
+        ..Settings::new(dir)
+    };
+    println!(
+        "{} messages of {} bytes over {} queues, {durability:?}",
+        args.messages, args.size, args.queues
+    );
     passing(&args, &settings);
     filling(&args, &settings);
     starting(&args, &settings);
@@ -92,7 +105,12 @@ fn sessions(store: &StoreHandle, n: u64) -> Vec<u64> {
         .map(|i| {
             let sid = store.next_sid();
             let client_id = format!("device-{i}");
-            let s = SessionRec { sid, client_id: &client_id, peername: "203.0.113.7:51234", ..SessionRec::default() };
+            let s = SessionRec {
+                sid,
+                client_id: &client_id,
+                peername: "203.0.113.7:51234",
+                ..SessionRec::default()
+            };
             store.append(Log::State, &[Rec::SessionPut(s)]);
             sid
         })
@@ -102,8 +120,19 @@ fn sessions(store: &StoreHandle, n: u64) -> Vec<u64> {
 fn enqueue(store: &StoreHandle, sid: u64, payload: &[u8]) -> u64 {
     let mid = store.next_mid();
     let topic = "plant/line-7/sensor/temperature";
-    let body = Body { topic, properties: b"", payload, qos: 1, retain: false, expires_at: u64::MAX };
-    let targets = vec![Target { sid, qos: 1, ..Target::default() }];
+    let body = Body {
+        topic,
+        properties: b"",
+        payload,
+        qos: 1,
+        retain: false,
+        expires_at: u64::MAX,
+    };
+    let targets = vec![Target {
+        sid,
+        qos: 1,
+        ..Target::default()
+    }];
     store.append(Log::Queue, &[Rec::MsgEnq { mid, body, targets }]);
     mid
 }
@@ -150,7 +179,13 @@ fn passing(args: &Args, settings: &Settings) {
         store.append(Log::Queue, &[Rec::Ack { sid, mid }]);
     }
     assert!(store.flush(), "the disk failed");
-    result("passing", args.messages, begun.elapsed(), &store, args.messages * args.size as u64);
+    result(
+        "passing",
+        args.messages,
+        begun.elapsed(),
+        &store,
+        args.messages * args.size as u64,
+    );
     end(&store, &sids);
 }
 
@@ -168,9 +203,20 @@ fn filling(args: &Args, settings: &Settings) {
         }
     }
     assert!(store.flush(), "the disk failed");
-    result("filling", args.messages, begun.elapsed(), &store, args.messages * args.size as u64);
-    let grown = resident().saturating_sub(before).saturating_sub(args.messages * 8);
-    println!("  memory: {} bytes per queued message in the store", grown / args.messages.max(1));
+    result(
+        "filling",
+        args.messages,
+        begun.elapsed(),
+        &store,
+        args.messages * args.size as u64,
+    );
+    let grown = resident()
+        .saturating_sub(before)
+        .saturating_sub(args.messages * 8);
+    println!(
+        "  memory: {} bytes per queued message in the store",
+        grown / args.messages.max(1)
+    );
     drop(store);
     let (store, bell, _) = open(settings);
     let begun = Instant::now();
@@ -182,7 +228,13 @@ fn filling(args: &Args, settings: &Settings) {
         }
     }
     assert!(store.flush(), "the disk failed");
-    result("draining", args.messages, begun.elapsed(), &store, args.messages * args.size as u64);
+    result(
+        "draining",
+        args.messages,
+        begun.elapsed(),
+        &store,
+        args.messages * args.size as u64,
+    );
     end(&store, &sids);
 }
 
@@ -193,15 +245,24 @@ fn starting(args: &Args, settings: &Settings) {
     let begun = Instant::now();
     for i in 0..args.retained {
         let topic = format!("plant/line-{}/sensor-{i}/temperature", i % 100);
-        let body =
-            Body { topic: &topic, properties: b"", payload: &payload, qos: 1, retain: true, expires_at: u64::MAX };
+        let body = Body {
+            topic: &topic,
+            properties: b"",
+            payload: &payload,
+            qos: 1,
+            retain: true,
+            expires_at: u64::MAX,
+        };
         store.append(Log::State, &[Rec::RetainPut(body)]);
         if i % 64 == 0 && store.room() != Room::Free {
             bell.wait(&store);
         }
     }
     assert!(store.flush(), "the disk failed");
-    println!("retaining: {:.0} messages/s", args.retained as f64 / begun.elapsed().as_secs_f64());
+    println!(
+        "retaining: {:.0} messages/s",
+        args.retained as f64 / begun.elapsed().as_secs_f64()
+    );
     drop(store);
     drop(open(settings));
 }
@@ -209,6 +270,10 @@ fn starting(args: &Args, settings: &Settings) {
 /// Bytes of memory this process uses.
 fn resident() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages: u64 = statm.split_whitespace().nth(1).and_then(|n| n.parse().ok()).unwrap_or(0);
+    let pages: u64 = statm
+        .split_whitespace()
+        .nth(1)
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(0);
     pages * rustix::param::page_size() as u64
 }
