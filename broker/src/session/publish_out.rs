@@ -298,17 +298,18 @@ impl Session {
         Delivered::Queued
     }
 
-    /// Sends what waits, as far as the window allows. Returns how many were dropped because they had expired or
-    /// were too large, in `gone`.
+    /// Sends what waits, as far as the window allows; how many went, by QoS. What was dropped because it had expired
+    /// or was too large is in `gone`.
     pub fn pump(
         &mut self,
         now: u64,
         out: &mut OutBuf,
         buffer_max: usize,
         gone: &mut Vec<(Queued, DropReason)>,
-    ) {
+    ) -> [u64; 3] {
+        let mut went = [0; 3];
         if !self.pump_unsent(now, out, buffer_max, gone) {
-            return;
+            return went;
         }
         let Self {
             outbound: Some(outbound),
@@ -317,7 +318,7 @@ impl Session {
             ..
         } = self
         else {
-            return;
+            return went;
         };
         let Outbound {
             window,
@@ -355,6 +356,7 @@ impl Session {
                 continue;
             }
             statistics.delivered += 1;
+            went[usize::from(next.qos.min(2))] += 1;
             if packet_id > 0 {
                 if next.stored > 0 {
                     sent.push((next.stored, packet_id));
@@ -366,6 +368,7 @@ impl Session {
             // Idle sessions stay small. The identifier starts over: nothing is in flight.
             self.outbound = None;
         }
+        went
     }
 
     /// After a reconnect: everything in flight is to be sent again ([MQTT-4.4.0-1]). PUBRELs go at once; messages go

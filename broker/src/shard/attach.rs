@@ -169,9 +169,10 @@ impl Shard {
         self.audit_connect(&login, present);
         let number = self.next_conn;
         self.next_conn += 1;
-        login.listener.counters[usize::from(self.index)]
-            .connections
-            .add(1);
+        let counters = &login.listener.counters[usize::from(self.index)];
+        counters.connections.add(1);
+        counters.packets_received[1].inc();
+        counters.packets_sent[2].inc();
         self.settle(who, login, number, out);
         self.count_subscriptions(who);
         self.remember_session(who);

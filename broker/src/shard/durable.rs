@@ -174,8 +174,15 @@ impl Shard {
             return;
         };
         if due.is_nothing() && conn.owed == 0 {
+            let mut first = None;
             if let Some(out) = self.out(who.slot) {
-                encode(out.buffer_mut());
+                let bytes = out.buffer_mut();
+                let at = bytes.len();
+                encode(bytes);
+                first = bytes.get(at).copied();
+            }
+            if let Some(first) = first {
+                self.count_sent(who, first);
             }
             return;
         }
@@ -192,6 +199,13 @@ impl Shard {
             number,
             bytes: SmallVec::from_vec(bytes),
         });
+    }
+
+    /// A packet with this first byte goes to the client.
+    pub(super) fn count_sent(&mut self, who: SessionRef, first: u8) {
+        if let Some(conn) = self.client(who).and_then(|c| c.conn.as_ref()) {
+            conn.counters.packets_sent[usize::from(first >> 4)].inc();
+        }
     }
 
     /// Nothing answers the packet at hand, but other shards may have been told a number.
@@ -233,6 +247,9 @@ impl Shard {
             conn.owed -= 1;
             client.session.unacknowledged = client.session.unacknowledged.saturating_sub(1);
             conn.out.buffer_mut().extend_from_slice(&bytes);
+            if let Some(first) = bytes.first() {
+                conn.counters.packets_sent[usize::from(first >> 4)].inc();
+            }
             self.touch(who.slot);
         }
     }

@@ -213,6 +213,9 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 fn say_goodbye(mut conn: Box<Conn>, packet: Option<&[u8]>) {
     if let Some(packet) = packet {
         conn.out.buffer_mut().extend_from_slice(packet);
+        if let Some(first) = packet.first() {
+            conn.counters.packets_sent[usize::from(first >> 4)].inc();
+        }
     }
     if conn.out.is_empty() {
         return;

@@ -54,6 +54,7 @@ impl Shard {
             Packet::PingReq => {
                 if let Some(out) = self.out(who.slot) {
                     codec::encode_pingresp(out.buffer_mut());
+                    self.count_sent(who, 0xD0);
                 }
                 Ok(())
             }
@@ -248,9 +249,13 @@ impl Shard {
         let Some(conn) = client.conn.as_mut() else { return };
         let before = conn.out.len();
         let mut gone = Vec::new();
-        client
+        let went = client
             .session
             .pump(now, &mut conn.out, super::pressure::HIGH, &mut gone);
+        for (sent, went) in conn.counters.messages_sent.iter().zip(went) {
+            sent.add(went);
+        }
+        conn.counters.packets_sent[3].add(went.iter().sum());
         let grown = conn.out.len() - before;
         let (sid, sent) = (client.session.sid, client.session.take_sent());
         if grown > 0 {

@@ -202,6 +202,7 @@ impl Shard {
                 let waiting = conn.out.len();
                 self.unflushed += waiting - before;
                 conn.counters.messages_sent[usize::from(qos)].inc();
+                conn.counters.packets_sent[3].inc();
                 if !conn.dirty {
                     conn.dirty = true;
                     self.dirty.push(slot);
