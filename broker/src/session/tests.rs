@@ -247,3 +247,19 @@ fn a_full_queue_names_what_it_loses() {
         Some(b"c".to_vec())
     );
 }
+
+#[test]
+fn nothing_new_is_sent_before_what_is_to_be_sent_again() {
+    let mut session = session(4);
+    let mut out = OutBuf::new();
+    deliver(&mut session, "a", 1, Some(&mut out));
+    deliver(&mut session, "b", 1, Some(&mut out));
+    out = OutBuf::new();
+    session.resend(&mut out);
+    // The socket takes one packet only.
+    session.pump(0, &mut out, 0, &mut Vec::new());
+    assert_eq!(written(&session, &mut out), ["d1:a"]);
+    assert_eq!(deliver(&mut session, "c", 1, Some(&mut out)), Delivered::Queued);
+    pump(&mut session, &mut out);
+    assert_eq!(written(&session, &mut out), ["d2:b", "p3:c"]);
+}
