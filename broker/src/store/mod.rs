@@ -59,6 +59,7 @@ pub mod offline;
 mod record;
 mod recover;
 mod segments;
+mod settled;
 
 #[cfg(test)]
 mod tests;
