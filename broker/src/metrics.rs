@@ -236,7 +236,7 @@ pub struct Counters {
     pub peername_refused: ByName,
     /// Accepted connections by `W_` code.
     pub peername_warnings: ByName,
-    /// Time from the first byte of the PROXY header or of the HTTP head to the peername.
+    /// Time from accept to the peername: PROXY header, TLS handshake and upgrade, as far as the listener has them.
     pub peername_resolve: Times,
     /// Time to match and hand on a PUBLISH (sampled).
     pub publish_route: Times,

@@ -283,7 +283,7 @@ fn peernames(text: &mut Text, by: &ByListener) {
     text.family(
         "broker_peername_resolve_seconds",
         "histogram",
-        "Time to find the client's address.",
+        "Time from accept until the client's address is known.",
     );
     for (listener, shards) in by {
         text.times(

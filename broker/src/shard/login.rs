@@ -76,6 +76,7 @@ pub async fn login(node: Arc<Node>, shard: u16, accepted: Accepted) {
     let counters = Arc::clone(&listener.counters[usize::from(shard)]);
     counters.accepted.inc();
     let accepted_at = node.clock.now();
+    let begin = accepted.at();
     let connection = match Box::pin(listeners::handshake(accepted, &*node)).await {
         Ok(connection) => connection,
         Err(error) => {
@@ -84,6 +85,7 @@ pub async fn login(node: Arc<Node>, shard: u16, accepted: Accepted) {
             return;
         }
     };
+    counters.peername_resolve.record(begin.elapsed());
     records::count_peername(&counters, &connection.peer);
     let mut attempt = Attempt {
         node,

@@ -73,6 +73,8 @@ pub struct Shard {
     /// By slot and connection: up to where in its stream a running trace has shown what was sent.
     traced: HashMap<(u32, u64), u64>,
     unflushed: usize,
+    /// Publications routed so far, to time some of them.
+    routed: u32,
     crossing: Vec<Vec<Crossing>>,
     timers: Timers,
     due: Due,
@@ -120,6 +122,7 @@ impl Shard {
             dirty: Vec::new(),
             traced: HashMap::new(),
             unflushed: 0,
+            routed: 0,
             crossing: (0..shards).map(|_| Vec::new()).collect(),
             timers: Timers::default(),
             due: Due::default(),

@@ -3,7 +3,7 @@
 //! What does not live here: the rules (`auth`), the decision about CONNECT (`login.rs`).
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use auth::auto_ban::On;
 use auth::quota::Pace;
@@ -17,6 +17,9 @@ use crate::audit::{AclDeny, DenyAction, DenyReason, Event};
 use crate::gate::{limit_of, reason_of};
 use crate::metrics::AclAction;
 use crate::router::trie::SessionRef;
+
+/// One in so many decisions that were not cached is timed for the metrics.
+const TIMED_EVERY: u64 = 16;
 
 /// The facts that rules may look at, of a client that is connected.
 pub fn subject<'a>(client: &'a Client, conn: &'a Conn) -> Subject<'a> {
@@ -59,7 +62,14 @@ impl Shard {
             return Ok(());
         }
         let action = Action::Publish { topic, qos, retain };
+        let timed = conn.counters.acl[AclAction::Publish as usize][1]
+            .get()
+            .is_multiple_of(TIMED_EVERY);
+        let begin = timed.then(Instant::now);
         let decision = snapshot.acl.decide(&subject(client, conn), &action);
+        if let Some(begin) = begin {
+            conn.counters.acl_check.record(begin.elapsed());
+        }
         let allowed = decision.is_allowed();
         conn.counters.acl_decision(AclAction::Publish, allowed);
         if allowed {

@@ -3,6 +3,7 @@
 //! What does not live here: permission and acknowledgement (`packets.rs`), the bytes (`session::publish_out`).
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::Shard;
 use super::inbox::{Crossing, Receivers};
@@ -18,9 +19,25 @@ use crate::store;
 /// Bytes a connection may have waiting before QoS 0 messages to it are dropped. Publishers wait long before.
 pub(super) const BUFFER_MAX: usize = 4 * 1024 * 1024;
 
+/// One in so many publications is timed for the metrics.
+const TIMED_EVERY: u32 = 64;
+
 impl Shard {
     /// Delivers a publication to everybody who subscribed; returns whether anybody did.
     pub fn publish(&mut self, publication: &mut Publication<'_>) -> bool {
+        self.routed = self.routed.wrapping_add(1);
+        if !self.routed.is_multiple_of(TIMED_EVERY) {
+            return self.route(publication);
+        }
+        let begin = Instant::now();
+        let found = self.route(publication);
+        self.node.offline[usize::from(self.index)]
+            .publish_route
+            .record(begin.elapsed());
+        found
+    }
+
+    fn route(&mut self, publication: &mut Publication<'_>) -> bool {
         let route = self.node.router.route(publication.topic, &mut self.routes);
         if route.is_empty() {
             return false;
