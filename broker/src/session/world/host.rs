@@ -318,6 +318,7 @@ impl Host {
             limits: &self.limits,
             queue_qos0: true,
             buffer_max: 1 << 20,
+            stored: 0,
         };
         let frames = many.then_some(&mut self.frames);
         let out = place.out.as_mut();
