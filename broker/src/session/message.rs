@@ -14,10 +14,10 @@ pub const NEVER: u64 = u64::MAX;
 /// A message that is kept: queued, in flight, retained, or on its way to another shard.
 #[derive(Debug)]
 pub struct Message {
-    /// Topic, then the properties a broker forwards (MQTT 5, encoded).
-    head: Box<[u8]>,
+    /// Topic, then the properties a broker forwards (MQTT 5, encoded), then the payload.
+    data: Bytes,
     topic_len: u16,
-    payload: Bytes,
+    head_len: u32,
     /// QoS it was published with.
     pub qos: u8,
     /// Retain flag it was published with.
@@ -32,22 +32,27 @@ impl Message {
     /// The topic it was published to.
     pub fn topic(&self) -> &str {
         // The bytes were a `&str` when the message was made.
-        std::str::from_utf8(&self.head[..usize::from(self.topic_len)]).unwrap_or_default()
+        std::str::from_utf8(&self.data[..usize::from(self.topic_len)]).unwrap_or_default()
     }
 
     /// The forwardable MQTT 5 properties as they stand in a packet, without their length.
     pub fn properties(&self) -> &[u8] {
-        &self.head[usize::from(self.topic_len)..]
+        &self.data[usize::from(self.topic_len)..self.head_len as usize]
     }
 
     /// The payload.
-    pub fn payload(&self) -> &Bytes {
-        &self.payload
+    pub fn payload(&self) -> &[u8] {
+        &self.data[self.head_len as usize..]
+    }
+
+    /// The payload as a slice that shares this message's memory.
+    pub fn shared_payload(&self) -> Bytes {
+        self.data.slice(self.head_len as usize..)
     }
 
     /// Bytes of topic, properties and payload.
     pub fn size(&self) -> u64 {
-        (self.head.len() + self.payload.len()) as u64
+        self.data.len() as u64
     }
 
     /// True if its Message Expiry Interval has passed at `now` (ms since 1970) ([MQTT-3.3.2-5]).
@@ -114,14 +119,16 @@ impl<'a> Publication<'a> {
         if let Some(shared) = &self.shared {
             return Arc::clone(shared);
         }
-        let mut head = Vec::with_capacity(self.topic.len() + self.properties.len());
-        head.extend_from_slice(self.topic.as_bytes());
-        head.extend_from_slice(self.properties);
+        let head_len = self.topic.len() + self.properties.len();
+        let mut data = Vec::with_capacity(head_len + self.payload.len());
+        data.extend_from_slice(self.topic.as_bytes());
+        data.extend_from_slice(self.properties);
+        data.extend_from_slice(self.payload);
         let shared = Arc::new(Message {
-            head: head.into_boxed_slice(),
-            // A topic comes from a packet, where its length has two bytes.
+            data: data.into(),
+            // A topic comes from a packet, where its length has two bytes; the packet's own has four.
             topic_len: self.topic.len() as u16,
-            payload: Bytes::copy_from_slice(self.payload),
+            head_len: head_len as u32,
             qos: self.qos,
             retain: self.retain,
             expires_at: self.expires_at,

@@ -198,6 +198,13 @@ impl Session {
         }
     }
 
+    /// Gives memory back if nothing is on its way. The packet identifier starts over: none is in use.
+    pub fn rest(&mut self) {
+        if self.outbound.as_ref().is_some_and(|outbound| outbound.is_idle()) {
+            self.outbound = None;
+        }
+    }
+
     /// True if the session outlives its connection.
     pub fn is_persistent(&self) -> bool {
         self.expiry > 0
@@ -221,6 +228,13 @@ impl Session {
         self.outbound
             .as_ref()
             .map_or(0, |outbound| outbound.window.stored(packet_id))
+    }
+
+    /// True if something waits that might be sent now.
+    pub fn has_something_to_send(&self) -> bool {
+        self.outbound
+            .as_ref()
+            .is_some_and(|outbound| !outbound.queue.is_empty() || outbound.window.unsent() > 0)
     }
 
     /// Number of messages sent and not acknowledged.

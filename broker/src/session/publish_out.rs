@@ -150,7 +150,7 @@ fn write(
     };
     if encoded && share {
         let message = publication.share();
-        out.push(message.payload());
+        out.push(&message.shared_payload());
     }
     encoded
 }
@@ -363,10 +363,6 @@ impl Session {
                 }
                 window.open(packet_id, next);
             }
-        }
-        if outbound.is_idle() {
-            // Idle sessions stay small. The identifier starts over: nothing is in flight.
-            self.outbound = None;
         }
         went
     }

@@ -150,6 +150,7 @@ fn a_client_that_is_away_gets_what_waited_in_order() {
     }
     assert!(session.acknowledged(3).is_none(), "acknowledged once");
     pump(&mut session, &mut out);
+    session.rest();
     assert!(session.outbound.is_none(), "an idle session is small");
 }
 

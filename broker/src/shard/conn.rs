@@ -107,3 +107,28 @@ impl Conn {
         self.extras.as_ref()?.tls.as_deref()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::session::Session;
+    use crate::shard::Client;
+    use crate::shard::serve::Serve;
+
+    use super::Conn;
+
+    /// Every byte here is a megabyte with a million clients.
+    #[test]
+    fn an_idle_connection_stays_small() {
+        let sizes = [
+            size_of::<Client>(),
+            size_of::<Session>(),
+            size_of::<Conn>(),
+            size_of::<Serve>(),
+        ];
+        eprintln!(
+            "client {} session {} conn {} task {}",
+            sizes[0], sizes[1], sizes[2], sizes[3]
+        );
+        assert!(sizes[0] <= 360 && sizes[2] <= 420 && sizes[3] <= 24, "{sizes:?}");
+    }
+}

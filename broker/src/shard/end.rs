@@ -122,6 +122,7 @@ impl Shard {
             ..Link::default()
         };
         client.session.unacknowledged = 0;
+        client.session.rest();
         if client.session.is_persistent() {
             self.remember_session(who);
             self.watch_expiry(who);

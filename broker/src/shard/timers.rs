@@ -81,6 +81,7 @@ impl Shard {
                 let at = conn.last_packet
                     + keep_alive_ms(client.session.keepalive, conn.listener.mqtt.keepalive_multiplier);
                 if at > now {
+                    client.session.rest();
                     self.timers.set(at, who, what);
                 } else if conn.waits_for > 0 {
                     // It is we who do not read; its silence says nothing.
