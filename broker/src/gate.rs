@@ -12,7 +12,7 @@ use auth::auto_ban::{AutoBans, Due, On};
 use auth::bans::{Ban, Bans};
 use auth::quota::{Over, Pending, Quota, Seat};
 use codec::ReasonCode;
-use listeners::{Accepted, Admit, Arrival, Cause, Denied, Handler, Held, Refusal};
+use listeners::{Accepted, Admit, Arrival, Cause, Denied, Handler, Held, Refusal, Stage};
 use peer::Peer;
 
 use crate::audit::{ClientFacts, Connect, ConnectReason, Event, PeernameReject, Sanction};
@@ -21,6 +21,7 @@ use crate::limits;
 use crate::metrics::QuotaLimit;
 use crate::node::Node;
 use crate::shard::inbox::Mail;
+use crate::shard::records::count_refusal;
 
 /// What stands before login.
 #[derive(Debug)]
@@ -165,6 +166,18 @@ impl Node {
     }
 }
 
+impl Node {
+    /// Counts a connection that the acceptor closed.
+    fn count_at_the_door(&self, refusal: &Refusal<'_>) {
+        let snapshot = self.snapshot.load();
+        let listener = snapshot.listeners.get(refusal.listener);
+        if let Some(counters) = listener.and_then(|listener| listener.counters.last()) {
+            counters.accepted.inc();
+            count_refusal(counters, refusal.cause);
+        }
+    }
+}
+
 impl Handler for Node {
     fn admit(&self, arrival: &Arrival<'_>, held: Held) -> Admit {
         if self.draining.load(Ordering::Relaxed) {
@@ -192,6 +205,10 @@ impl Handler for Node {
 
     fn refused(&self, refusal: &Refusal<'_>) {
         self.doctor.refused(refusal);
+        if refusal.stage == Stage::Socket {
+            // It is not handed to a shard, which would count it.
+            self.count_at_the_door(refusal);
+        }
         let listener: Arc<str> = refusal.listener.into();
         let facts = match refusal.peer {
             Some(peer) => ClientFacts::new(Arc::new(peer.clone()), listener),

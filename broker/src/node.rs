@@ -138,7 +138,7 @@ pub struct ListenerRuntime {
     pub max_packet_size: u32,
     /// As configured.
     pub config: ListenerConfig,
-    /// Counters by shard.
+    /// Counters by shard; the last ones are the acceptor's.
     pub counters: Vec<Arc<Counters>>,
 }
 
@@ -193,7 +193,7 @@ impl Snapshot {
                     counters: match before.and_then(|before| before.listeners.get(&name)) {
                         // A listener goes on counting where it was.
                         Some(old) => old.counters.clone(),
-                        None => (0..shards).map(|_| metrics.counters(&name)).collect(),
+                        None => (0..=shards).map(|_| metrics.counters(&name)).collect(),
                     },
                 };
                 (name, Arc::new(runtime))

@@ -61,7 +61,7 @@ impl Login {
 }
 
 /// Counts a connection that ended before MQTT began.
-pub(super) fn count_refusal(counters: &Counters, cause: &listeners::Cause) {
+pub fn count_refusal(counters: &Counters, cause: &listeners::Cause) {
     use crate::metrics::{ConnectReason as Reason, QuotaLimit};
     use listeners::Cause;
     let reason = match cause {
