@@ -2,3 +2,5 @@
 //! shared vectors through real sockets, `explain`, and what a reload re-evaluates.
 
 mod doctor;
+mod limits;
+mod tlv;
