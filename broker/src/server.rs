@@ -13,8 +13,7 @@ use listeners::BoundListener;
 use tokio::sync::watch;
 
 use crate::audit::{self, AuditLog, Event};
-use crate::authn::Authenticator;
-use crate::authn::password::Passwords;
+use crate::authn::{Authenticator, Sources};
 use crate::cli::Exit;
 use crate::config::{Config, Loaded};
 use crate::control::{Control, Door};
@@ -77,17 +76,15 @@ impl Broker {
         let metrics = Metrics::default();
         let acl = rules::load(config).map_err(|acl| StartError::Config(auth::render(&acl.errors)))?;
         let snapshot = Snapshot::new(1, loaded, Arc::new(acl), &metrics, shards, None);
-        let passwords = Passwords::read(&config.auth.password_file.path).map_err(StartError::Config)?;
         let (store, restored) = persistence::open(config).map_err(StartError::System)?;
+        let sources = Sources::read(&config.auth).map_err(StartError::Config)?;
         let node = Node::new(Parts {
             store,
             audit: open_audit(config)?,
             snapshot,
             metrics,
             gate: Gate::new(config),
-            authenticator: Authenticator {
-                passwords: Passwords::new(passwords, shards),
-            },
+            authenticator: Authenticator::new(sources, shards),
             shards,
         });
         node.doctor.configure(loaded);

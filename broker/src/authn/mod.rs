@@ -3,6 +3,15 @@
 //! What does not live here: hashes and their formats (`auth::credentials`), what a client may do (`auth::Policy`).
 
 pub mod chain;
+pub mod http;
+pub mod jwt;
+pub mod keys;
 pub mod password;
+pub mod permissions;
+mod template;
+#[cfg(test)]
+mod testing;
+pub mod web;
 
-pub use chain::{Authenticator, Credentials, Failure, Verified};
+pub use chain::{Authenticator, Credentials, Failure, Sources, Verified};
+pub use permissions::Permissions;

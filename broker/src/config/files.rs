@@ -11,7 +11,7 @@ use super::keys::{Kind, Reads, find};
 use super::origin::{File, KeyPath, Origin, Place};
 use super::show::{entries, lookup};
 use super::{AuthMethod, Loaded, TlsConfig, Transport, effective};
-use crate::authn::password::Passwords;
+use crate::authn::Sources;
 use crate::{doors, rules};
 
 /// Opens every file named. Those of disabled listeners and of authentication methods that are not in `auth.chain` are left
@@ -49,8 +49,8 @@ pub fn check(loaded: &Loaded) -> Vec<Finding> {
     if findings.is_empty() {
         acl(loaded, &mut findings);
         certificates(loaded, &mut findings);
-        if loaded.config.auth.chain.contains(&AuthMethod::PasswordFile)
-            && let Err(problem) = Passwords::read(&loaded.config.auth.password_file.path)
+        if !loaded.config.auth.chain.is_empty()
+            && let Err(problem) = Sources::read(&loaded.config.auth)
         {
             findings.extend(problem.lines().map(|line| Finding::error("CFG006", line)));
         }

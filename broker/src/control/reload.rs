@@ -12,7 +12,7 @@ use super::{Control, Door};
 use crate::admin::problem::{Failure, FileError};
 use crate::admin::views::{Actor, ReloadClients, ReloadRequest, ReloadView};
 use crate::audit::{AdminCall, Event, Sanction};
-use crate::authn::password::Passwords;
+use crate::authn::Sources;
 use crate::config::finding::{Finding, Severity};
 use crate::config::reload::{ListenerChange, Part, Plan, plan};
 use crate::config::{self, Loaded};
@@ -28,7 +28,7 @@ struct Ready {
     plan: Plan,
     disk: Loaded,
     acl: Arc<auth::Policy>,
-    passwords: auth::credentials::Passwords,
+    sources: Sources,
     specs: Vec<listeners::ListenerSpec>,
     audit: audit::Settings,
 }
@@ -90,7 +90,7 @@ impl Control {
         let Ready {
             plan,
             acl,
-            passwords,
+            sources,
             specs,
             audit,
             ..
@@ -114,7 +114,7 @@ impl Control {
             // The log goes on where it was; everything else is in force.
             tracing::error!("{error}");
         }
-        self.node.authenticator.passwords.replace(passwords);
+        self.node.authenticator.replace(sources);
         if let Some(logging) = &self.logging {
             logging.reconfigure(&config.log);
         }
@@ -261,8 +261,7 @@ fn prepare(running: &Loaded, only: &[Part]) -> Result<Ready, Failure> {
     let plan = plan(running, disk.clone(), only).map_err(|text| Failure::refused("CFG004", text))?;
     let config = &plan.apply.config;
     let acl = rules::load(config).map_err(|acl| Failure::refused("ACL", auth::render(&acl.errors)))?;
-    let passwords =
-        Passwords::read(&config.auth.password_file.path).map_err(|text| Failure::refused("CFG006", text))?;
+    let sources = Sources::read(&config.auth).map_err(|text| Failure::refused("CFG006", text))?;
     let enabled = config.listeners.iter().filter(|listener| listener.enabled);
     let specs = enabled
         .map(|listener| doors::spec(listener, config))
@@ -272,7 +271,7 @@ fn prepare(running: &Loaded, only: &[Part]) -> Result<Ready, Failure> {
     let audit = audit.map_err(|text| Failure::refused("CFG004", text))?;
     Ok(Ready {
         acl: Arc::new(acl),
-        passwords,
+        sources,
         specs,
         audit,
         disk,

@@ -234,7 +234,7 @@ impl Client {
                         token,
                     });
                 }
-                let connector = TlsConnector::from(tls_config(ca.as_deref())?);
+                let connector = TlsConnector::from(tls_config(ca.as_deref()).map_err(usage)?);
                 let name = ServerName::try_from(place.host).map_err(|e| CtlError::Usage(e.to_string()))?;
                 let stream = connector
                     .connect(name, stream)
@@ -291,7 +291,8 @@ fn parse_url(url: &str) -> Result<Place, String> {
     })
 }
 
-fn tls_config(ca: Option<&std::path::Path>) -> Result<Arc<rustls::ClientConfig>, CtlError> {
+/// Trusts the authorities of a PEM file, or those of the system.
+pub(crate) fn tls_config(ca: Option<&std::path::Path>) -> Result<Arc<rustls::ClientConfig>, String> {
     let system = || {
         SYSTEM_CA
             .into_iter()
@@ -299,12 +300,12 @@ fn tls_config(ca: Option<&std::path::Path>) -> Result<Arc<rustls::ClientConfig>,
             .find(|path| path.exists())
     };
     let path = ca.map(PathBuf::from).or_else(system);
-    let path = path.ok_or_else(|| CtlError::Usage("no system certificates here: say --ca".to_owned()))?;
-    let wrong = |e: &dyn std::fmt::Display| CtlError::Usage(format!("{}: {e}", path.display()));
+    let path = path.ok_or("no system certificates here: name a CA file")?;
+    let wrong = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
     let mut roots = rustls::RootCertStore::empty();
     for cert in CertificateDer::pem_file_iter(&path).map_err(|e| wrong(&e))? {
         let cert = cert.map_err(|e| wrong(&e))?;
-        // A system's bundle may hold an old oddity; a file named by --ca may not.
+        // A system's bundle may hold an old oddity; a file that somebody names may not.
         match roots.add(cert) {
             Err(e) if ca.is_some() => return Err(wrong(&e)),
             _ => {}

@@ -14,6 +14,7 @@ use super::inbox::Mail;
 use super::serve::Serve;
 use super::timers::{Deadline, keep_alive_ms};
 use super::{Shard, connack};
+use crate::authn::Permissions;
 use crate::node::ListenerRuntime;
 use crate::router::trie::SessionRef;
 use crate::session::alias::AliasesOut;
@@ -62,6 +63,8 @@ pub struct Login {
     pub authenticated: bool,
     /// When its credentials end, in ms since 1970.
     pub until: Option<u64>,
+    /// What its credentials allow, which only narrows what the rules allow.
+    pub permissions: Option<Arc<Permissions>>,
     /// Authentication method of MQTT 5.
     pub auth_method: Option<Box<str>>,
     /// The last word of the authentication exchange.
@@ -184,8 +187,9 @@ impl Shard {
     }
 
     /// Writes what was negotiated into the session and puts the connection beside it.
-    fn settle(&mut self, who: SessionRef, login: Login, number: u64, out: OutBuf) {
+    fn settle(&mut self, who: SessionRef, mut login: Login, number: u64, out: OutBuf) {
         let now = self.now;
+        let extras = extras(&mut login);
         let Some(client) = self.clients.get_mut(who.slot as usize).and_then(Option::as_mut) else {
             return;
         };
@@ -219,8 +223,6 @@ impl Shard {
             aliases_out: AliasesOut::new(login.topic_alias_maximum),
             problem_information: login.problem_information,
         };
-        let rare = login.tls.is_some() || login.until.is_some() || login.auth_method.is_some();
-        let extras = rare.then(|| Box::new(Extras::new(login.tls, login.until, login.auth_method)));
         if let Some(until) = login.until {
             self.timers.set(until, who, Deadline::Lifetime(number));
         }
@@ -306,4 +308,16 @@ impl Shard {
             tokio::spawn(super::end::last_words(transport, out));
         }
     }
+}
+
+/// What is rarely there, out of a login.
+fn extras(login: &mut Login) -> Option<Box<Extras>> {
+    let rare = login.tls.is_some()
+        || login.until.is_some()
+        || login.permissions.is_some()
+        || login.auth_method.is_some();
+    rare.then(|| {
+        let extras = Extras::new(login.tls.take(), login.until, login.auth_method.take());
+        Box::new(extras.with_permissions(login.permissions.take()))
+    })
 }

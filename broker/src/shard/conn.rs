@@ -10,6 +10,7 @@ use auth::quota::Seat;
 use listeners::{OutBuf, Slot, TlsInfo, Transport};
 use peer::Peer;
 
+use crate::authn::Permissions;
 use crate::metrics::Counters;
 use crate::node::ListenerRuntime;
 use crate::router::trie::SessionRef;
@@ -23,6 +24,8 @@ pub struct Extras {
     pub san: Vec<String>,
     /// When a token's lifetime ends the connection, in ms since 1970.
     pub until: Option<u64>,
+    /// What its credentials allow, which only narrows what the rules allow.
+    pub permissions: Option<Arc<Permissions>>,
     /// Authentication method of MQTT 5, for re-authentication.
     pub auth_method: Option<Box<str>>,
 }
@@ -38,8 +41,16 @@ impl Extras {
             tls,
             san,
             until,
+            permissions: None,
             auth_method,
         }
+    }
+
+    /// With what its credentials allow.
+    #[must_use]
+    pub fn with_permissions(mut self, permissions: Option<Arc<Permissions>>) -> Self {
+        self.permissions = permissions;
+        self
     }
 }
 
@@ -100,6 +111,11 @@ impl Conn {
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
+    }
+
+    /// What its credentials allow, if they say so.
+    pub fn permissions(&self) -> Option<&Permissions> {
+        self.extras.as_ref()?.permissions.as_deref()
     }
 
     /// What our own TLS told.

@@ -173,7 +173,9 @@ impl Attempt {
         let mqtt = &self.listener.mqtt;
         let assigned = connect.client_id.is_empty();
         let client_id = self.client_id(connect)?;
-        let mut username: Option<Arc<str>> = self.username(connection, connect);
+        let given: Option<Arc<str>> = self.username(connection, connect);
+        let authenticator = &self.node.authenticator;
+        let mut username = given.clone().filter(|name| !authenticator.is_secret(name));
         if let Some(facts) = &mut self.facts {
             facts.clientid = Some(Arc::clone(&client_id));
             facts.username.clone_from(&username);
@@ -185,33 +187,25 @@ impl Attempt {
                 ConnectReason::Protocol,
             ));
         }
-        if let Some(ban) = self
-            .node
-            .gate
-            .banned(&client_id, username.as_deref(), self.node.clock.now())
-        {
-            return Err(Refused::Other(
-                ReasonCode::Banned,
-                ConnectReason::Banned,
-                Some(ban),
-            ));
-        }
+        self.unbanned(&client_id, username.as_deref())?;
         let verified = self
-            .authenticate(connection, connect, &client_id, username.as_ref())
+            .authenticate(
+                connection,
+                connect,
+                &client_id,
+                given.as_ref(),
+                username.as_deref(),
+            )
             .await?;
         if verified.username.is_some() {
             username.clone_from(&verified.username);
+            self.unbanned(&client_id, username.as_deref())?;
         }
         if let Some(facts) = &mut self.facts {
             facts.username.clone_from(&username);
         }
-        let permit = self.permit(
-            connection,
-            connect,
-            &client_id,
-            username.as_deref(),
-            verified.authenticated,
-        )?;
+        let permit = self.permit(connection, connect, &client_id, username.as_deref(), &verified)?;
+        self.room_for_session(&client_id)?;
         let seat = self.seat(connection, username.as_deref())?;
         let will = connect.will.as_ref().map(|will| Box::new(Will::of(will)));
         Ok(Admitted {
@@ -223,6 +217,27 @@ impl Attempt {
             permit,
             will,
             terms: self.terms(connect),
+        })
+    }
+
+    /// `session.max_sessions`: who has a session already may always come back to it.
+    fn room_for_session(&self, client_id: &str) -> Result<(), Refused> {
+        let registry = &self.node.registry;
+        let full = registry.len() >= self.snapshot.config.session.max_sessions;
+        if full && registry.home(client_id).is_none() {
+            return Err(Refused::other(ReasonCode::QuotaExceeded, ConnectReason::Quota));
+        }
+        Ok(())
+    }
+
+    fn unbanned(&self, client_id: &str, username: Option<&str>) -> Result<(), Refused> {
+        let banned = self.node.gate.banned(client_id, username, self.node.clock.now());
+        banned.map_or(Ok(()), |ban| {
+            Err(Refused::Other(
+                ReasonCode::Banned,
+                ConnectReason::Banned,
+                Some(ban),
+            ))
         })
     }
 
@@ -289,32 +304,35 @@ impl Attempt {
         connect: &Connect<'_>,
         client_id: &Arc<str>,
         username: Option<&Arc<str>>,
+        shown: Option<&str>,
     ) -> Result<Verified, Refused> {
         let certificate = connection.peer.username().is_some()
             || self.listener.config.username_from != UsernameFrom::Connect && username.is_some();
+        let identity = connection.tls.as_ref().and_then(|tls| tls.identity.as_ref());
+        let told = connection.peer.info().and_then(|info| info.ssl.as_ref());
         let credentials = Credentials {
             peer: &connection.peer,
-            listener: &self.listener,
+            listener: &self.listener.name,
+            allow_anonymous: self.listener.config.allow_anonymous,
             client_id,
             username: username.map(|name| &**name),
             password: connect.password,
             certificate,
+            cn: identity
+                .and_then(|i| i.cn.as_deref())
+                .or_else(|| told?.cn.as_deref()),
         };
         let counters = &self.listener.counters[usize::from(self.shard)];
-        let verified = self.node.authenticator.verify(&credentials, &self.snapshot).await;
-        match verified {
+        let (authenticator, chain) = (&self.node.authenticator, &self.snapshot.config.auth.chain);
+        let verified = authenticator.verify(&credentials, chain, self.node.clock.now());
+        match verified.await {
             Ok(verified) => {
                 counters.authn[verified.method as usize][1].inc();
                 Ok(verified)
             }
             Err(failure) => {
                 counters.authn[failure.method as usize][0].inc();
-                self.node.watch(
-                    On::AuthnFail,
-                    &connection.peer,
-                    client_id,
-                    username.map(|name| &**name),
-                );
+                self.node.watch(On::AuthnFail, &connection.peer, client_id, shown);
                 Err(Refused::Authn(failure.reason, failure.method.as_str().into()))
             }
         }
@@ -326,12 +344,12 @@ impl Attempt {
         connect: &Connect<'_>,
         client_id: &str,
         username: Option<&str>,
-        authenticated: bool,
+        verified: &Verified,
     ) -> Result<Permit, Refused> {
         let mut subject = Subject::new(&connection.peer, &self.listener.name).with_client(
             client_id,
             username,
-            authenticated,
+            verified.authenticated,
         );
         let mut san = Vec::new();
         let identity = connection.tls.as_ref().and_then(|tls| tls.identity.as_ref());
@@ -361,6 +379,15 @@ impl Attempt {
             counters.acl_decision(metrics::AclAction::Will, decision.is_allowed());
             if !decision.is_allowed() {
                 return Err(denied(decision));
+            }
+            let narrowed = verified.permissions.as_ref();
+            if narrowed.is_some_and(|list| !list.allow_publish(will.topic, will.qos.level(), will.retain)) {
+                let source = Some(verified.method.as_str().into());
+                return Err(Refused::Other(
+                    ReasonCode::NotAuthorized,
+                    ConnectReason::Acl,
+                    source,
+                ));
             }
         }
         Ok(permit)
@@ -450,6 +477,7 @@ impl Attempt {
             username: admitted.username,
             authenticated: admitted.verified.authenticated,
             until: admitted.verified.until,
+            permissions: admitted.verified.permissions,
             auth_method: None,
             auth_data: None,
             version,
@@ -520,11 +548,11 @@ impl Attempt {
                 Event::ProtoError(facts, ReasonCode::ProtocolError.name(), detail.into())
             }
             Refused::Authn(reason, method) => {
-                counters.connect(counted_authn(*reason));
+                counters.connect(records::counted_authn(*reason));
                 Event::AuthnFail(facts, *reason, method.clone())
             }
             Refused::Other(_, reason, by) => {
-                counters.connect(counted(*reason));
+                counters.connect(records::counted(*reason));
                 let mut record = audit::Connect::new(*reason);
                 match reason {
                     ConnectReason::Banned => record.ban.clone_from(by),
@@ -535,22 +563,6 @@ impl Attempt {
         };
         self.node.audit.record(event);
     }
-}
-
-fn counted(reason: ConnectReason) -> metrics::ConnectReason {
-    let same = |m: &&metrics::ConnectReason| m.as_str() == reason.as_str();
-    *metrics::ConnectReason::ALL
-        .iter()
-        .find(same)
-        .unwrap_or(&metrics::ConnectReason::Protocol)
-}
-
-fn counted_authn(reason: AuthnReason) -> metrics::ConnectReason {
-    let same = |m: &&metrics::ConnectReason| m.as_str() == reason.as_str();
-    *metrics::ConnectReason::ALL
-        .iter()
-        .find(same)
-        .unwrap_or(&metrics::ConnectReason::BadCredentials)
 }
 
 /// What was decided about a CONNECT.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use auth::auto_ban::On;
 use auth::quota::Pace;
-use auth::{Action, Decision, Subject};
+use auth::{Action, Subject};
 use codec::ReasonCode;
 
 use super::conn::Conn;
@@ -20,6 +20,9 @@ use crate::router::trie::SessionRef;
 
 /// One in so many decisions that were not cached is timed for the metrics.
 const TIMED_EVERY: u64 = 16;
+
+/// What the audit calls the permissions that came with credentials.
+const CREDENTIALS: &str = "credentials";
 
 /// The facts that rules may look at, of a client that is connected.
 pub fn subject<'a>(client: &'a Client, conn: &'a Conn) -> Subject<'a> {
@@ -58,6 +61,21 @@ impl Shard {
         let Some(conn) = client.conn.as_ref() else {
             return Err(ReasonCode::NotAuthorized);
         };
+        if conn
+            .permissions()
+            .is_some_and(|list| !list.allow_publish(topic, qos, retain))
+        {
+            conn.counters.acl_decision(AclAction::Publish, false);
+            self.audit_denial(
+                who,
+                DenyAction::Publish,
+                topic,
+                qos,
+                Some(retain),
+                CREDENTIALS.to_owned(),
+            );
+            return Err(snapshot.denied);
+        }
         if conn.allowed_publish == key {
             return Ok(());
         }
@@ -78,7 +96,8 @@ impl Shard {
             }
             return Ok(());
         }
-        self.audit_denial(who, DenyAction::Publish, topic, qos, Some(retain), decision);
+        let rule = snapshot.acl.place(decision.rule);
+        self.audit_denial(who, DenyAction::Publish, topic, qos, Some(retain), rule);
         Err(snapshot.denied)
     }
 
@@ -158,12 +177,20 @@ impl Shard {
             shared: wanted.share.is_some(),
         };
         let decision = acl.decide(&subject(client, conn), &action);
-        conn.counters
-            .acl_decision(AclAction::Subscribe, decision.is_allowed());
-        if decision.is_allowed() {
+        let narrowed = conn
+            .permissions()
+            .is_some_and(|list| !list.allow_subscribe(wanted.filter, qos));
+        let allowed = decision.is_allowed() && !narrowed;
+        conn.counters.acl_decision(AclAction::Subscribe, allowed);
+        if allowed {
             return Ok(());
         }
-        self.audit_denial(who, DenyAction::Subscribe, &wanted.text(), qos, None, decision);
+        let rule = if decision.is_allowed() {
+            CREDENTIALS.to_owned()
+        } else {
+            acl.place(decision.rule)
+        };
+        self.audit_denial(who, DenyAction::Subscribe, &wanted.text(), qos, None, rule);
         Err(self.snapshot.denied)
     }
 
@@ -174,9 +201,8 @@ impl Shard {
         topic: &str,
         qos: u8,
         retain: Option<bool>,
-        decision: Decision,
+        rule: String,
     ) {
-        let rule = self.snapshot.acl.place(decision.rule);
         if let Some(client) = self.client(who)
             && let Some(conn) = client.conn.as_ref()
         {

@@ -13,8 +13,10 @@ use super::Shard;
 use super::attach::Login;
 use super::conn::Conn;
 use super::end::Cause;
-use crate::audit::{ClientFacts, Connect, ConnectReason, Disconnect, Event, EventKind, TlsFacts};
-use crate::metrics::{Counters, Via};
+use crate::audit::{
+    AuthnReason, ClientFacts, Connect, ConnectReason, Disconnect, Event, EventKind, TlsFacts,
+};
+use crate::metrics::{self, Counters, Via};
 use crate::router::trie::SessionRef;
 
 /// The version as audit records name it.
@@ -199,4 +201,22 @@ fn ending(conn: &Conn, cause: &Cause, now: u64) -> Disconnect {
         rx_bytes: conn.received,
         tx_bytes: conn.sent,
     }
+}
+
+/// The label of a refused connection.
+pub(super) fn counted(reason: ConnectReason) -> metrics::ConnectReason {
+    let same = |m: &&metrics::ConnectReason| m.as_str() == reason.as_str();
+    *metrics::ConnectReason::ALL
+        .iter()
+        .find(same)
+        .unwrap_or(&metrics::ConnectReason::Protocol)
+}
+
+/// The label of credentials that were refused.
+pub(super) fn counted_authn(reason: AuthnReason) -> metrics::ConnectReason {
+    let same = |m: &&metrics::ConnectReason| m.as_str() == reason.as_str();
+    *metrics::ConnectReason::ALL
+        .iter()
+        .find(same)
+        .unwrap_or(&metrics::ConnectReason::BadCredentials)
 }

@@ -5,14 +5,8 @@ use std::path::Path;
 
 use super::available;
 
-/// Keys, or what they begin with, that are still on their way: sources of `auth.chain`, the store behind the sessions.
-const ON_THEIR_WAY: &[&str] = &[
-    "node.data_dir",
-    "store.",
-    "auth.jwt.",
-    "auth.http.",
-    "session.max_sessions",
-];
+/// Keys, or what they begin with, that are still on their way.
+const ON_THEIR_WAY: &[&str] = &["store.cache"];
 
 /// All code below `dir` but the configuration's own, which reads every key to check it.
 fn code(dir: &Path, into: &mut String) {
