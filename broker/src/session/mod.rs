@@ -230,13 +230,6 @@ impl Session {
             .map_or(0, |outbound| outbound.window.stored(packet_id))
     }
 
-    /// True if something waits that might be sent now.
-    pub fn has_something_to_send(&self) -> bool {
-        self.outbound
-            .as_ref()
-            .is_some_and(|outbound| !outbound.queue.is_empty() || outbound.window.unsent() > 0)
-    }
-
     /// Number of messages sent and not acknowledged.
     pub fn inflight(&self) -> usize {
         self.outbound.as_ref().map_or(0, |o| o.window.len())

@@ -243,7 +243,7 @@ impl Shard {
     pub(super) fn pump(&mut self, slot: u32) {
         let now = self.now;
         let Some(client) = self.at(slot) else { return };
-        if !client.session.has_something_to_send() {
+        if !client.session.has_waiting() {
             return;
         }
         let Some(conn) = client.conn.as_mut() else { return };

@@ -373,7 +373,11 @@ impl Host {
     pub(super) fn check_idle(&self, d: usize) {
         let Some(place) = &self.places[d] else { return };
         let session = &place.session;
-        assert!(session.outbound.is_none(), "{d}: {:?}", session.outbound);
+        let idle = session
+            .outbound
+            .as_ref()
+            .is_none_or(|outbound| outbound.is_idle());
+        assert!(idle, "{d}: {:?}", session.outbound);
         assert!(session.awaiting_rel.is_empty(), "{d}: {:?}", session.awaiting_rel);
         assert_eq!(session.link.inherited_rel, 0, "{d}");
     }
