@@ -2,7 +2,7 @@
 //! has no right of its own: the token is the reader's.
 
 use axum::Router;
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
@@ -13,6 +13,7 @@ const POLICY: &str = "default-src 'self'; base-uri 'none'; form-action 'none'; f
 /// The paths of the page.
 pub(super) fn routes() -> Router<Api> {
     Router::new()
+        .route("/favicon.ico", get(async || StatusCode::NO_CONTENT))
         .route(
             "/",
             get(async || file("text/html; charset=utf-8", include_str!("page/index.html"))),

@@ -130,7 +130,7 @@ impl Control {
         let message = self.node.retained.get(topic, self.node.clock.now());
         let message = message.ok_or_else(|| Failure::NotFound(format!("retained message {topic}")))?;
         let (encoding, payload) = match std::str::from_utf8(message.payload()) {
-            Ok(text) => ("utf8", text.to_owned()),
+            Ok(text) => ("text", text.to_owned()),
             Err(_) => (
                 "base64",
                 base64::engine::general_purpose::STANDARD.encode(message.payload()),

@@ -78,9 +78,10 @@ backend broker_{name}
 fn http(plan: &Plan) -> String {
     let address = match plan.header_kind {
         HeaderKind::Plain => format!("  http-request set-header {} %[src]\n", plan.address_header),
+        // The first is for IPv6; HAProxy's `src ::/0` would meet IPv4 too.
         HeaderKind::Forwarded => format!(
-            "  http-request set-header {field} for=\\\"%[src]:%[src_port]\\\" if {{ src 0.0.0.0/0 }}
-  http-request set-header {field} for=\\\"[%[src]]:%[src_port]\\\" if {{ src ::/0 }}
+            "  http-request set-header {field} for=\\\"[%[src]]:%[src_port]\\\"
+  http-request set-header {field} for=\\\"%[src]:%[src_port]\\\" if {{ src 0.0.0.0/0 }}
 ",
             field = plan.address_header
         ),

@@ -29,7 +29,7 @@ fn stream(plan: &Plan) -> Result<String, String> {
         "proxy_protocol on;"
     };
     Ok(format!(
-        "# nginx, into nginx.conf beside http {{ }}; needs the stream module
+        "# nginx, into nginx.conf beside the http block; needs the stream module
 stream {{
   upstream mqtt_{name} {{ server {backend}; }}
   proxy_timeout 3h;
