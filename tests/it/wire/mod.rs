@@ -4,3 +4,4 @@
 mod doctor;
 mod limits;
 mod tlv;
+mod vectors;
