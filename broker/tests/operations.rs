@@ -17,25 +17,25 @@ fn blocks(document: &str, language: &str) -> Vec<String> {
     let fence = format!("\n```{language}\n");
     let begins = document.split(&fence).skip(1);
     begins
-        .map(|rest| rest.split("```").next().unwrap().to_owned())
+        .map(|rest| rest.split("```").next().unwrap_or(rest).to_owned())
         .collect()
 }
 
 /// All code below a directory.
 fn sources(dir: &Path, into: &mut String) {
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
+    for entry in std::fs::read_dir(dir).expect("a directory") {
+        let path = entry.expect("an entry").path();
         if path.is_dir() {
             sources(&path, into);
         } else if path.extension().is_some_and(|ext| ext == "rs") {
-            into.push_str(&std::fs::read_to_string(&path).unwrap());
+            into.push_str(&std::fs::read_to_string(&path).expect("text"));
         }
     }
 }
 
 fn broker(args: &[&str]) -> std::process::Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_broker"));
-    command.args(args).output().unwrap()
+    command.args(args).output().expect("the broker")
 }
 
 #[track_caller]
@@ -51,7 +51,7 @@ fn every_code_has_its_anchor() {
         sources(&root().join(dir), &mut code);
     }
     let groups = "CFG[0-9]{3}|TLS[0-9]{3}|BAN[0-9]{3}|QUO[0-9]{3}|AUD[0-9]{3}|A[12][0-9]{2}";
-    let quoted = regex::Regex::new(&format!("\"({groups})\"")).unwrap();
+    let quoted = regex::Regex::new(&format!("\"({groups})\"")).expect("a pattern");
     let operations = text("docs/operations.md");
     let mut seen = 0;
     for found in quoted.captures_iter(&code) {
@@ -70,11 +70,11 @@ fn every_configuration_is_right() {
     let configurations = blocks(&text("docs/operations.md"), "toml");
     assert!(configurations.len() >= 5);
     for shown in configurations {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = tempfile::tempdir().expect("a directory");
         let file = dir.path().join("broker.toml");
         // What is not shown must not depend on this machine's /etc.
-        std::fs::write(&file, &shown).unwrap();
-        let output = broker(&["config", "check", "--config", file.to_str().unwrap()]);
+        std::fs::write(&file, &shown).expect("a file");
+        let output = broker(&["config", "check", "--config", file.to_str().expect("text")]);
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{shown}\n{errors}");
     }
@@ -91,7 +91,7 @@ fn every_command_exists() {
             words.truncate(
                 words
                     .iter()
-                    .position(|word| !is_command(&word))
+                    .position(|word| !is_command(word))
                     .unwrap_or(words.len()),
             );
             words.push("--help");
