@@ -2,6 +2,8 @@
 //! shared vectors through real sockets, `explain`, and what a reload re-evaluates.
 
 mod doctor;
+mod explain;
 mod limits;
+mod recheck;
 mod tlv;
 mod vectors;
