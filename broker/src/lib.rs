@@ -7,7 +7,6 @@ pub mod admin;
 pub mod audit;
 pub mod authn;
 pub mod cli;
-pub mod cluster;
 pub mod config;
 pub mod control;
 pub mod ctl;

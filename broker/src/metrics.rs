@@ -72,6 +72,15 @@ impl ByName {
             .or_default() += 1;
     }
 
+    /// How many in all.
+    pub fn total(&self) -> u64 {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .sum()
+    }
+
     fn add_to(&self, sum: &mut BTreeMap<&'static str, u64>) {
         for (name, n) in self.0.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             *sum.entry(name).or_default() += n;

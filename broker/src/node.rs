@@ -260,6 +260,8 @@ pub struct Node {
     pub draining: AtomicBool,
     /// Counters of what belongs to no listener (offline sessions), by shard.
     pub offline: Vec<Arc<Counters>>,
+    /// Sessions that have ended because their client stayed away too long.
+    pub expired: AtomicU64,
     /// What outlives the process.
     pub store: StoreHandle,
     random: AtomicU64,
@@ -306,6 +308,7 @@ impl Node {
             authenticator: parts.authenticator,
             hasher: foldhash::fast::RandomState::default(),
             draining: AtomicBool::new(false),
+            expired: AtomicU64::new(0),
             store: parts.store,
             random: AtomicU64::new(seed),
             stop: watch::Sender::new(false),

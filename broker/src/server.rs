@@ -23,7 +23,7 @@ use crate::metrics::Metrics;
 use crate::node::{Node, Parts, Snapshot};
 use crate::shard::{self, end};
 use crate::systemd::Inherited;
-use crate::{admin, doors, persistence, rules, service, systemd};
+use crate::{admin, doors, persistence, rules, service, sys_topics, systemd};
 
 /// Why the broker did not start; the text tells the operator what to change.
 #[derive(Debug)]
@@ -279,6 +279,7 @@ async fn serve_until_stopped(broker: &Broker, loaded: &Loaded) -> Result<(), Sta
         () = broker.control.watch_findings() => {}
         () = broker.control.watch_certificates() => {}
         () = service::tell_systemd(broker) => {}
+        () = sys_topics::publish(&broker.control) => {}
         () = service::until_told_to_stop(broker) => {}
     }
     systemd::stopping();

@@ -71,6 +71,11 @@ impl Control {
         *self.loaded.lock().unwrap_or_else(PoisonError::into_inner) = loaded;
     }
 
+    /// What the shards share.
+    pub fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
     /// Where the listener of that name really listens.
     pub fn local(&self, name: &str) -> Option<listeners::Bind> {
         let doors = self.doors();

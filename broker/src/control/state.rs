@@ -38,7 +38,8 @@ impl Control {
         })
     }
 
-    async fn counts(&self) -> Result<ClientCounts, Failure> {
+    /// Clients that are connected, and sessions whose client is away.
+    pub async fn counts(&self) -> Result<ClientCounts, Failure> {
         let connected = |client: &Client| Some(client.conn.is_some());
         let all = self.gather(connected).await?;
         let connected = all.iter().filter(|&&connected| connected).count() as u64;

@@ -184,7 +184,12 @@ impl Shard {
     }
 
     /// Ends a session without a connection: its subscriptions go, its Will is published if it still waits.
-    pub fn end_session(&mut self, who: SessionRef, _why: Ended) {
+    pub fn end_session(&mut self, who: SessionRef, why: Ended) {
+        if why == Ended::Expired {
+            self.node
+                .expired
+                .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
         self.publish_will(who); // [MQTT-3.1.3-9]: the session's end is the latest moment.
         let Some(client) = self.client(who) else { return };
         let entries = client.session.subscriptions.entries();

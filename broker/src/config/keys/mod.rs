@@ -155,7 +155,6 @@ impl Key {
 pub const RESERVED: &[&str] = &[
     "cluster",
     "bridges",
-    "node.sys_interval",
     "delayed",
     "rewrite",
     "auto_subscribe",

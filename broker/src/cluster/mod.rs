@@ -1,1 +1,0 @@
-//! Stub of the `cluster` room; see ARCHITECTURE.md.
