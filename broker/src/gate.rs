@@ -149,8 +149,9 @@ impl Node {
             since: now,
             until: Some(now + for_ms),
         };
-        match self.gate.with_bans(|bans| bans.add(ban, false, now)) {
+        match self.gate.with_bans(|bans| bans.add(ban.clone(), false, now)) {
             Ok(_) => {
+                self.keep_ban(&ban);
                 let until = SystemTime::UNIX_EPOCH + Duration::from_millis(now + for_ms);
                 tracing::warn!("bans.auto {rule}: {target} is banned for {} s", for_ms / 1000);
                 let sanction = Sanction {

@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod audit;
 pub mod authn;
+pub mod bans;
 pub mod cli;
 pub mod config;
 pub mod control;

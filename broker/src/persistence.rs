@@ -67,6 +67,7 @@ pub fn restore(node: &Arc<Node>, mut restored: Restored) {
         node.retained
             .put(message, crate::router::retained::RetainedLimits::default());
     }
+    node.restore_bans(&std::mem::take(&mut restored.bans));
     let shards = node.inboxes.len();
     let home = |client_id: &Arc<str>| {
         let mut hasher = DefaultHasher::new();

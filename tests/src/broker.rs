@@ -110,29 +110,36 @@ impl Setup {
     pub fn start(self) -> Broker {
         let file = self.dir.path().join("broker.toml");
         std::fs::write(&file, self.config.to_string()).expect("a file");
-        let mut command = Command::new(binary());
-        clean(&mut command).arg("run").arg("--config").arg(&file);
-        let mut broker = Broker {
-            process: Process::spawn("broker", &mut command),
-            dir: self.dir,
-            listeners: HashMap::new(),
-        };
-        until("the admin socket", || {
-            broker.process.still_runs();
-            std::os::unix::net::UnixStream::connect(broker.path("ctl.sock")).ok()
-        });
-        for listener in broker
-            .ctl_json(&["listeners", "list"])
-            .as_array()
-            .expect("a list")
-        {
-            let field = |name: &str| listener[name].as_str().expect("text").to_owned();
-            if let Ok(addr) = field("bind").parse() {
-                broker.listeners.insert(field("name"), addr);
-            }
-        }
-        broker
+        launch(self.dir)
     }
+}
+
+/// Starts the broker of a directory and waits until it serves.
+#[track_caller]
+fn launch(dir: tempfile::TempDir) -> Broker {
+    let file = dir.path().join("broker.toml");
+    let mut command = Command::new(binary());
+    clean(&mut command).arg("run").arg("--config").arg(&file);
+    let mut broker = Broker {
+        process: Process::spawn("broker", &mut command),
+        dir,
+        listeners: HashMap::new(),
+    };
+    until("the admin socket", || {
+        broker.process.still_runs();
+        std::os::unix::net::UnixStream::connect(broker.path("ctl.sock")).ok()
+    });
+    for listener in broker
+        .ctl_json(&["listeners", "list"])
+        .as_array()
+        .expect("a list")
+    {
+        let field = |name: &str| listener[name].as_str().expect("text").to_owned();
+        if let Ok(addr) = field("bind").parse() {
+            broker.listeners.insert(field("name"), addr);
+        }
+    }
+    broker
 }
 
 /// The transports of listeners.
@@ -334,6 +341,17 @@ impl Broker {
             let line: Value = serde_json::from_str(line).ok()?;
             (line["message"] == message).then_some(line)
         })
+    }
+
+    /// Stops it and starts it again on the same files.
+    ///
+    /// # Panics
+    /// If it does not start.
+    #[track_caller]
+    #[must_use]
+    pub fn restart(self) -> Self {
+        self.process.terminate();
+        launch(self.dir)
     }
 
     /// Tells it to stop, and waits until it has.

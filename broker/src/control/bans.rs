@@ -54,6 +54,7 @@ impl Control {
         if let Err(refused) = added {
             return Err(self.refusal(&ban.target, refused));
         }
+        self.node.keep_ban(&ban);
         let kicked = self.kick_banned(&ban).await?;
         self.node.audit.record(Event::Ban(Sanction {
             actor: Some(audit_actor(&actor)),
@@ -77,6 +78,7 @@ impl Control {
         if self.node.gate.with_bans(|bans| bans.remove(&target)).is_none() {
             return Err(Failure::NotFound(format!("ban {what}")));
         }
+        self.node.forget_ban(&target);
         self.node.audit.record(Event::Unban(Sanction {
             actor: Some(audit_actor(actor)),
             what: target.to_string().into(),

@@ -15,6 +15,7 @@ impl Control {
         let mut ticks = tokio::time::interval(EVERY);
         loop {
             ticks.tick().await;
+            self.node.sweep_bans();
             self.look().await;
             self.node.doctor.tick();
         }

@@ -247,3 +247,25 @@ fn rules_configuration_and_levels_are_those_of_the_process() {
             .is_err()
     );
 }
+
+#[test]
+fn a_ban_outlives_the_broker() {
+    let broker = Broker::start(TCP);
+    says(
+        &broker,
+        &["ban", "add", "client:dev-7", "--reason", "stolen", "--by", "ops"],
+        0,
+        &["banned"],
+    );
+    says(&broker, &["ban", "add", "127.0.0.77"], 0, &["banned"]);
+    says(&broker, &["ban", "del", "127.0.0.77"], 0, &["lifted"]);
+    let broker = broker.restart();
+    says(
+        &broker,
+        &["ban", "list"],
+        0,
+        &["client:dev-7", "stolen", "ops", "1 of 1 ban"],
+    );
+    assert!(broker.dial("tcp").try_login(&Login::new("dev-7")).is_err());
+    broker.dial("tcp").from("127.0.0.77").client("other");
+}
