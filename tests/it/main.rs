@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod clients;
+mod credentials;
 mod operator;
 mod proxies;
 mod readme;
