@@ -23,6 +23,7 @@ use crate::router::shared::Strategy;
 use crate::session::publish_in::Offer;
 use crate::session::queue::{self, QueueLimits};
 use crate::shard::inbox::Inbox;
+use crate::shard::kept::KeptSessions;
 use crate::store::StoreHandle;
 use crate::trace::Tracer;
 
@@ -264,6 +265,8 @@ pub struct Node {
     pub expired: AtomicU64,
     /// What outlives the process.
     pub store: StoreHandle,
+    /// Which sessions are kept there, by shard.
+    pub kept: Vec<KeptSessions>,
     random: AtomicU64,
     stop: watch::Sender<bool>,
 }
@@ -310,6 +313,7 @@ impl Node {
             draining: AtomicBool::new(false),
             expired: AtomicU64::new(0),
             store: parts.store,
+            kept: (0..parts.shards).map(|_| KeptSessions::default()).collect(),
             random: AtomicU64::new(seed),
             stop: watch::Sender::new(false),
             clock,

@@ -76,8 +76,20 @@ pub fn restore(node: &Arc<Node>, mut restored: Restored) {
             .claim(client_id, (hasher.finish() % shards as u64) as u16)
     };
     let dealt = restored.deal(shards, home);
+    let (done, waiting) = std::sync::mpsc::channel();
     for (inbox, sessions) in node.inboxes.iter().zip(dealt) {
-        inbox.run(move |shard| shard.restore(sessions));
+        let done = done.clone();
+        inbox.run(move |shard| {
+            shard.restore(sessions);
+            // The receiver waits for as many answers as there are shards.
+            let _ = done.send(());
+        });
+    }
+    drop(done);
+    // Nobody may publish before everybody's subscriptions are back.
+    while waiting.recv().is_ok() {}
+    for inbox in &node.inboxes {
+        inbox.run(crate::shard::Shard::resume_time);
     }
     let orphans = restored.orphans();
     if let Some(inbox) = node.inboxes.first() {

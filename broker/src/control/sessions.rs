@@ -148,6 +148,10 @@ impl Control {
         if !self.node.retained.delete(topic) {
             return Err(Failure::NotFound(format!("retained message {topic}")));
         }
+        if let Some(inbox) = self.node.inboxes.first() {
+            let topic = topic.to_owned();
+            inbox.run(move |shard| shard.forget_retained(&topic));
+        }
         Ok(DropView { removed: 1 })
     }
 }

@@ -39,6 +39,8 @@ pub struct Delivery<'a> {
     pub buffer_max: usize,
     /// Where the store has the message for this session; 0 = nowhere.
     pub stored: u64,
+    /// Whether the packet is written at some later time, after others.
+    pub held: bool,
 }
 
 /// Ready frames of one publication, by protocol version and by QoS 0 or not: made once, copied to each
@@ -98,6 +100,8 @@ struct Copy<'a> {
     dup: bool,
     packet_id: u16,
     identifiers: &'a Identifiers,
+    /// Others may be sent before it, so it must not set or use an alias.
+    held: bool,
 }
 
 /// Encodes one PUBLISH; false if the client would not take a packet of that size, or none can be that large.
@@ -123,8 +127,8 @@ fn write(
         payload: publication.payload,
     };
     let alias = match &mut link.aliases_out {
-        Some(aliases) => aliases.choose(publication.topic),
-        None => Alias::None,
+        Some(aliases) if !copy.held => aliases.choose(publication.topic),
+        _ => Alias::None,
     };
     match alias {
         Alias::None => {}
@@ -221,6 +225,7 @@ impl Session {
                 dup: false,
                 packet_id: 0,
                 identifiers,
+                held: false,
             };
             let fits = write(&mut self.link, publication, &copy, cx.now, frames, out);
             return self.sent(fits);
@@ -241,6 +246,7 @@ impl Session {
             dup: false,
             packet_id,
             identifiers,
+            held: cx.held,
         };
         if write(&mut self.link, publication, &copy, cx.now, frames, out) {
             let message = publication.share();
@@ -298,17 +304,18 @@ impl Session {
         Delivered::Queued
     }
 
-    /// Sends what waits, as far as the window allows; how many went, by QoS. What was dropped because it had expired
-    /// or was too large is in `gone`.
+    /// Sends what waits, as far as the window allows: into `held` what must not be sent before the store has its
+    /// packet identifier; how many went, by QoS. What was dropped because it had expired or was too large is in `gone`.
     pub fn pump(
         &mut self,
         now: u64,
         out: &mut OutBuf,
+        held: &mut OutBuf,
         buffer_max: usize,
         gone: &mut Vec<(Queued, DropReason)>,
     ) -> [u64; 3] {
         let mut went = [0; 3];
-        if !self.pump_unsent(now, out, buffer_max, gone) {
+        if !self.pump_unsent(now, out, held, buffer_max, gone) {
             return went;
         }
         let Self {
@@ -326,7 +333,7 @@ impl Session {
             ids,
             sent,
         } = &mut **outbound;
-        while out.len() <= buffer_max {
+        while out.len() + held.len() <= buffer_max {
             let Some(next) = queue.pop() else { break };
             if next.message.is_expired(now) {
                 statistics.dropped += 1;
@@ -349,8 +356,10 @@ impl Session {
                 dup: false,
                 packet_id,
                 identifiers: &next.identifiers,
+                held: next.is_held(),
             };
-            if !write(link, &mut publication, &copy, now, None, out) {
+            let to = if copy.held { &mut *held } else { &mut *out };
+            if !write(link, &mut publication, &copy, now, None, to) {
                 statistics.dropped += 1;
                 gone.push((next, DropReason::TooLarge));
                 continue;
@@ -368,17 +377,23 @@ impl Session {
     }
 
     /// After a reconnect: everything in flight is to be sent again ([MQTT-4.4.0-1]). PUBRELs go at once; messages go
-    /// with [`Session::pump`], as many as the new connection's window allows ([MQTT-3.3.4-9]).
-    pub fn resend(&mut self, out: &mut OutBuf) {
+    /// with [`Session::pump`], as many as the new connection's window allows ([MQTT-3.3.4-9]). Into `held` goes what must
+    /// not be sent before the store has that PUBREC came.
+    pub fn resend(&mut self, out: &mut OutBuf, held: &mut OutBuf) {
         let Some(outbound) = &mut self.outbound else {
             return;
         };
         outbound.window.start_over();
         while let Some(exchange) = outbound.window.next_unsent(Stage::Released) {
+            let to = if exchange.stored > 0 {
+                &mut *held
+            } else {
+                &mut *out
+            };
             Ack::new(exchange.packet_id, ReasonCode::Success).encode(
                 AckKind::PubRel,
                 self.link.version,
-                out.buffer_mut(),
+                to.buffer_mut(),
             );
         }
     }
@@ -388,6 +403,7 @@ impl Session {
         &mut self,
         now: u64,
         out: &mut OutBuf,
+        held: &mut OutBuf,
         buffer_max: usize,
         gone: &mut Vec<(Queued, DropReason)>,
     ) -> bool {
@@ -397,7 +413,7 @@ impl Session {
         let window = &mut outbound.window;
         while window.unsent() > 0 {
             let open = window.len() - window.unsent();
-            if out.len() > buffer_max || open >= usize::from(self.link.window) {
+            if out.len() + held.len() > buffer_max || open >= usize::from(self.link.window) {
                 return false;
             }
             let Some(exchange) = window.next_unsent(Stage::Published) else {
@@ -412,8 +428,10 @@ impl Session {
                 dup: true, // [MQTT-3.3.1-1]
                 packet_id,
                 identifiers: &item.identifiers,
+                held: item.is_held(),
             };
-            if !write(&mut self.link, &mut publication, &copy, now, None, out)
+            let to = if copy.held { &mut *held } else { &mut *out };
+            if !write(&mut self.link, &mut publication, &copy, now, None, to)
                 && let Some(item) = window.close(packet_id).and_then(|x| x.message)
             {
                 // The new connection takes smaller packets only ([MQTT-3.1.2-25]).

@@ -44,6 +44,14 @@ pub struct Queued {
     pub stored: u64,
 }
 
+impl Queued {
+    /// Whether its packet waits for the disk: a QoS 2 client must not meet a packet identifier that the broker does not
+    /// know after a crash.
+    pub fn is_held(&self) -> bool {
+        self.qos == 2 && self.stored > 0
+    }
+}
+
 /// A session's queue.
 #[derive(Debug, Default)]
 pub struct Queue {

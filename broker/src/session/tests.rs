@@ -41,6 +41,7 @@ fn deliver(session: &mut Session, text: &str, qos: u8, out: Option<&mut OutBuf>)
         queue_qos0: true,
         buffer_max: 1 << 20,
         stored: 0,
+        held: false,
     };
     let target = Target::of(&Subscription {
         session: ME,
@@ -52,7 +53,7 @@ fn deliver(session: &mut Session, text: &str, qos: u8, out: Option<&mut OutBuf>)
 
 fn pump(session: &mut Session, out: &mut OutBuf) -> Vec<DropReason> {
     let mut gone = Vec::new();
-    session.pump(0, out, 1 << 20, &mut gone);
+    session.pump(0, out, &mut OutBuf::new(), 1 << 20, &mut gone);
     gone.into_iter().map(|(_, reason)| reason).collect()
 }
 
@@ -91,7 +92,7 @@ fn after_a_reconnect_no_more_is_resent_than_the_new_window_allows() {
     assert_eq!(written(&session, &mut out), ["p1:a", "p2:b", "p3:c", "p4:d"]);
     session.received(1, false);
     session.link.window = 2;
-    session.resend(&mut out);
+    session.resend(&mut out, &mut OutBuf::new());
     assert!(pump(&mut session, &mut out).is_empty());
     assert_eq!(written(&session, &mut out), ["r1", "d2:b"]);
     assert_eq!(deliver(&mut session, "f", 1, Some(&mut out)), Delivered::Queued);
@@ -116,7 +117,7 @@ fn what_the_new_connection_cannot_take_is_dropped_and_counted() {
     deliver(&mut session, "c", 1, Some(&mut out));
     written(&session, &mut out);
     session.link.max_packet_size = 50;
-    session.resend(&mut out);
+    session.resend(&mut out, &mut OutBuf::new());
     assert_eq!(pump(&mut session, &mut out), [DropReason::TooLarge]);
     assert_eq!(written(&session, &mut out), ["d1:a", "d3:c"]);
     assert_eq!(session.statistics.dropped, 1);
@@ -221,6 +222,7 @@ fn a_full_queue_names_what_it_loses() {
         queue_qos0: false,
         buffer_max: 0,
         stored: 0,
+        held: false,
     };
     let mut gone = Vec::new();
     let mut push = |cx: &Delivery<'_>, text: &str, gone: &mut Vec<_>| {
@@ -256,9 +258,9 @@ fn nothing_new_is_sent_before_what_is_to_be_sent_again() {
     deliver(&mut session, "a", 1, Some(&mut out));
     deliver(&mut session, "b", 1, Some(&mut out));
     out = OutBuf::new();
-    session.resend(&mut out);
+    session.resend(&mut out, &mut OutBuf::new());
     // The socket takes one packet only.
-    session.pump(0, &mut out, 0, &mut Vec::new());
+    session.pump(0, &mut out, &mut OutBuf::new(), 0, &mut Vec::new());
     assert_eq!(written(&session, &mut out), ["d1:a"]);
     assert_eq!(deliver(&mut session, "c", 1, Some(&mut out)), Delivered::Queued);
     pump(&mut session, &mut out);

@@ -71,7 +71,9 @@ impl Shard {
         if ack.encoded_len(version) > link.max_packet_size as usize {
             ack.properties = Properties::EMPTY; // [MQTT-3.4.2-2], [MQTT-3.5.2-2]
         }
-        self.answer(who, |out| ack.encode(kind, version, out));
+        // A QoS 2 publication that was taken over counts until its PUBREL.
+        let publication = kind == AckKind::PubAck || reason.is_error();
+        self.answer_as(who, publication, |out| ack.encode(kind, version, out));
     }
 
     /// Sends SUBACK; an error if the client takes no packet of its size.

@@ -20,6 +20,7 @@ use crate::router::trie::SessionRef;
 use crate::session::alias::AliasesOut;
 use crate::session::will::Will;
 use crate::session::{Link, Session};
+use crate::store::Ticket;
 
 /// The connection of a login, on its way to the session's home or there already.
 #[derive(Debug)]
@@ -176,7 +177,11 @@ impl Shard {
         counters.connections.add(1);
         counters.packets_received[1].inc();
         counters.packets_sent[2].inc();
+        let will_goes = login.will.is_none() && self.client(who).is_some_and(|c| c.session.will.is_some());
         self.settle(who, login, number, out);
+        if will_goes && let Some(sid) = self.client(who).map(|c| c.session.sid) {
+            self.forget_will(sid);
+        }
         self.count_subscriptions(who);
         self.remember_session(who);
         self.announce(who, true);
@@ -249,6 +254,7 @@ impl Shard {
             received: login.received,
             sent: 0,
             owed: 0,
+            put: Ticket::DONE,
             dirty: false,
             blocked: false,
             lagging: false,
@@ -270,11 +276,13 @@ impl Shard {
 
     /// What was in flight and in the queue, for a session that was there before.
     fn resume(&mut self, who: SessionRef) {
+        let mut held = OutBuf::new();
         if let Some(client) = self.client(who)
             && let Some(conn) = client.conn.as_mut()
         {
-            client.session.resend(&mut conn.out);
+            client.session.resend(&mut conn.out, &mut held);
         }
+        self.hold_until_written(who, held);
         self.pump(who.slot);
     }
 

@@ -14,6 +14,7 @@ use crate::authn::Permissions;
 use crate::metrics::Counters;
 use crate::node::ListenerRuntime;
 use crate::router::trie::SessionRef;
+use crate::store::Ticket;
 
 /// Facts about the client that rules may ask for and that are rarely there.
 #[derive(Debug, Default)]
@@ -93,6 +94,8 @@ pub struct Conn {
     pub sent: u64,
     /// Answers to it that wait for the disk.
     pub owed: u32,
+    /// When the session's record is on disk.
+    pub put: Ticket,
     /// Stands in the shard's list of connections to flush.
     pub dirty: bool,
     /// The socket takes no more; the task waits until it does.

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 
+use listeners::OutBuf;
 use smallvec::SmallVec;
 
 use super::Shard;
@@ -21,50 +22,87 @@ use crate::store::{Body, Log, Rec, Room, SessionRec, Target, Ticket, WillRec};
 pub struct Due {
     state: Ticket,
     queue: Ticket,
-    /// Other shards that still have to say what they wrote.
-    remote: u32,
 }
 
 impl Due {
     fn is_nothing(self) -> bool {
-        self.remote == 0 && self.state == Ticket::DONE && self.queue == Ticket::DONE
+        self.state == Ticket::DONE && self.queue == Ticket::DONE
     }
 }
 
-/// An answer that waits.
+/// What waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// An answer.
+    Answer,
+    /// An answer to a publication that counts against the client's Receive Maximum until then.
+    Publication,
+    /// Packets of QoS 2 exchanges; counted already.
+    Held,
+}
+
+/// Bytes for a client that wait.
 #[derive(Debug)]
 struct Owed {
     due: Due,
     who: SessionRef,
     number: u64,
+    kind: Kind,
     bytes: SmallVec<[u8; 16]>,
 }
 
-/// All answers that wait, in the order in which they are to be sent.
+/// All bytes that wait, in the order in which they are to be sent.
 #[derive(Debug, Default)]
 pub struct Debts {
     list: VecDeque<Owed>,
-    first: u64,
 }
 
-/// The message at hand, as far as it is for sessions that are kept.
+/// A publication that was sent to a client at once.
+#[derive(Clone, Copy, Debug)]
+pub struct SentNow {
+    /// The client's session.
+    pub sid: u64,
+    /// The message.
+    pub mid: u64,
+    /// The packet identifier it got.
+    pub packet_id: u16,
+}
+
+/// What the publication at hand leaves on disk, gathered to be written as one.
 #[derive(Debug, Default)]
 pub struct Enqueue {
-    /// Its number; 0 = nobody who is kept gets it.
-    pub mid: u64,
-    /// Who gets it.
-    pub targets: Vec<Target>,
-    /// Packet identifiers of those to whom it was sent at once.
-    pub sent: Vec<(u64, u16)>,
+    /// The message, by number: who of those that are kept gets it. A session that gets it twice, by itself and as a
+    /// member of a shared group, has two numbers.
+    messages: Vec<(u64, Vec<Target>)>,
+    /// To whom it was sent at once.
+    pub sent: Vec<SentNow>,
+    /// Packets that wait for the disk themselves, with the connection's number.
+    pub held: Vec<(SessionRef, u64, Vec<u8>)>,
+    /// The publisher's session and packet identifier, if it is QoS 2 and the session is kept.
+    pub received: Option<(u64, u16)>,
+    /// What is over: sessions and messages.
+    pub over: Vec<(u64, u64)>,
 }
 
 impl Enqueue {
-    /// Notes that a session gets the message, and the packet identifier if it was sent at once.
-    pub fn note(&mut self, target: Target, packet_id: Option<u16>) {
-        if let Some(packet_id) = packet_id {
-            self.sent.push((target.sid, packet_id));
+    /// Notes that a session gets the message with this number.
+    pub fn note(&mut self, mid: u64, target: Target) {
+        match self.messages.last_mut() {
+            Some((last, targets)) if *last == mid => targets.push(target),
+            _ => self.messages.push((mid, vec![target])),
         }
-        self.targets.push(target);
+    }
+
+    /// Notes that the session's client was sent messages, each with its packet identifier.
+    pub fn note_sent(&mut self, sid: u64, sent: &[(u64, u16)]) {
+        self.sent.extend(
+            sent.iter()
+                .map(|&(mid, packet_id)| SentNow { sid, mid, packet_id }),
+        );
+    }
+
+    fn is_nothing(&self) -> bool {
+        self.messages.is_empty() && self.sent.is_empty() && self.received.is_none() && self.over.is_empty()
     }
 }
 
@@ -103,35 +141,93 @@ impl Shard {
     }
 
     /// Whether the store takes another message that it would have to keep; slows the publisher down if need be.
-    pub(super) fn room_to_keep(&mut self, publisher: SessionRef) -> bool {
+    pub(super) fn room_to_keep(&mut self, publisher: SessionRef, publication: &Publication<'_>) -> bool {
         match self.node.store.room() {
             Room::Free => true,
             Room::Slow => {
                 self.pause(publisher, std::time::Duration::from_millis(20));
                 true
             }
-            Room::Full => false,
+            Room::Full => {
+                let retained = publication.retain && !publication.payload.is_empty();
+                !retained && !self.has_kept_receivers(publication)
+            }
         }
     }
 
     /// Writes the message at hand for all who are noted; the ticket.
     pub(super) fn write_enqueued(&mut self, publication: &Publication<'_>) -> Ticket {
-        let Enqueue { mid, targets, sent } = std::mem::take(&mut self.enqueue);
-        if targets.is_empty() {
+        if self.enqueue.is_nothing() {
             return Ticket::DONE;
         }
-        let mut records = vec![Rec::MsgEnq {
+        let Enqueue {
+            messages,
+            sent,
+            held,
+            received,
+            over,
+        } = std::mem::take(&mut self.enqueue);
+        let messages = messages.into_iter().map(|(mid, targets)| Rec::MsgEnq {
             mid,
             body: body_of(publication),
             targets,
-        }];
-        records.extend(sent.into_iter().map(|(sid, pid)| Rec::Out {
-            sid,
-            mid,
-            pid,
+        });
+        let received = received.into_iter().map(|(sid, pid)| Rec::In2 { sid, pid });
+        let sent = sent.into_iter().map(|s| Rec::Out {
+            sid: s.sid,
+            mid: s.mid,
+            pid: s.packet_id,
             released: false,
-        }));
-        self.append(Log::Queue, &records)
+        });
+        let over = over.into_iter().map(|(sid, mid)| Rec::Ack { sid, mid });
+        let records: Vec<_> = messages.chain(received).chain(sent).chain(over).collect();
+        let ticket = self.append(Log::Queue, &records);
+        for (who, number, bytes) in held {
+            self.send_when_written(who, number, ticket, bytes);
+        }
+        ticket
+    }
+
+    /// Sends bytes when the Queue log has come so far, after all that waits already for this client.
+    fn send_when_written(&mut self, who: SessionRef, number: u64, queue: Ticket, bytes: Vec<u8>) {
+        let due = Due {
+            queue,
+            ..Due::default()
+        };
+        let client = self.client(who);
+        let Some(conn) = client
+            .and_then(|c| c.conn.as_mut())
+            .filter(|c| c.number == number)
+        else {
+            return;
+        };
+        if due.is_nothing() && conn.owed == 0 {
+            conn.out.buffer_mut().extend_from_slice(&bytes);
+            self.touch(who.slot);
+            return;
+        }
+        conn.owed += 1;
+        self.debts.list.push_back(Owed {
+            due,
+            who,
+            number,
+            kind: Kind::Held,
+            bytes: SmallVec::from_vec(bytes),
+        });
+    }
+
+    /// Sends packets of QoS 2 exchanges when everything written to the Queue log until now is on disk: a client must
+    /// not meet a packet identifier that the broker does not know after a crash.
+    pub(super) fn hold_until_written(&mut self, who: SessionRef, mut held: OutBuf) {
+        if held.is_empty() {
+            return;
+        }
+        let Some(number) = self.client(who).and_then(|c| c.conn.as_ref()).map(|c| c.number) else {
+            return;
+        };
+        let bytes = std::mem::take(held.buffer_mut());
+        let ticket = self.node.store.last(Log::Queue);
+        self.send_when_written(who, number, ticket, bytes);
     }
 
     /// The answer to the packet at hand waits for this ticket too.
@@ -143,34 +239,21 @@ impl Shard {
         self.due.state = self.due.state.max(ticket);
     }
 
-    /// The answer waits for another shard; the number under which that shard is to report.
-    pub(super) fn owe_remote(&mut self) -> u64 {
-        self.due.remote += 1;
-        self.debts.first + self.debts.list.len() as u64
-    }
-
-    /// Another shard has written what was owed to it.
-    pub(super) fn remote_wrote(&mut self, debt: u64, ticket: Ticket) {
-        let at = debt.wrapping_sub(self.debts.first) as usize;
-        if let Some(owed) = self.debts.list.get_mut(at) {
-            owed.due.remote = owed.due.remote.saturating_sub(1);
-            owed.due.queue = owed.due.queue.max(ticket);
-        }
-    }
-
     /// Answers the packet at hand: at once, or when the disk has what it caused and all answers before are sent.
     pub(super) fn answer(&mut self, who: SessionRef, encode: impl FnOnce(&mut Vec<u8>)) {
+        self.answer_as(who, false, encode);
+    }
+
+    /// The same; `publication` = until it is sent, a publication counts against the client's Receive Maximum that is
+    /// counted nowhere else.
+    pub(super) fn answer_as(
+        &mut self,
+        who: SessionRef,
+        publication: bool,
+        encode: impl FnOnce(&mut Vec<u8>),
+    ) {
         let due = std::mem::take(&mut self.due);
         let Some(conn) = self.client(who).and_then(|c| c.conn.as_mut()) else {
-            if due.remote > 0 {
-                // Keeps the numbers in step with those the other shards were told.
-                self.debts.list.push_back(Owed {
-                    due,
-                    who,
-                    number: 0,
-                    bytes: SmallVec::new(),
-                });
-            }
             return;
         };
         if due.is_nothing() && conn.owed == 0 {
@@ -190,13 +273,18 @@ impl Shard {
         let number = conn.number;
         let mut bytes = Vec::with_capacity(16);
         encode(&mut bytes);
-        if let Some(client) = self.client(who) {
+        if let Some(client) = self.client(who).filter(|_| publication) {
             client.session.unacknowledged = client.session.unacknowledged.saturating_add(1);
         }
         self.debts.list.push_back(Owed {
             due,
             who,
             number,
+            kind: if publication {
+                Kind::Publication
+            } else {
+                Kind::Answer
+            },
             bytes: SmallVec::from_vec(bytes),
         });
     }
@@ -208,17 +296,8 @@ impl Shard {
         }
     }
 
-    /// Nothing answers the packet at hand, but other shards may have been told a number.
-    pub(super) fn settle_unanswered(&mut self, who: SessionRef) {
-        if self.due.remote > 0 {
-            let due = std::mem::take(&mut self.due);
-            self.debts.list.push_back(Owed {
-                due,
-                who,
-                number: 0,
-                bytes: SmallVec::new(),
-            });
-        }
+    /// The packet at hand is done; what it did not answer, nobody waits for.
+    pub(super) fn settle_unanswered(&mut self) {
         self.due = Due::default();
     }
 
@@ -227,15 +306,15 @@ impl Shard {
         while let Some(owed) = self.debts.list.front() {
             let store = &self.node.store;
             let due = owed.due;
-            if due.remote > 0
-                || !store.is_done(Log::State, due.state)
-                || !store.is_done(Log::Queue, due.queue)
-            {
+            if !store.is_done(Log::State, due.state) || !store.is_done(Log::Queue, due.queue) {
                 return;
             }
-            self.debts.first += 1;
             let Some(Owed {
-                who, number, bytes, ..
+                who,
+                number,
+                kind,
+                bytes,
+                ..
             }) = self.debts.list.pop_front()
             else {
                 return;
@@ -245,9 +324,9 @@ impl Shard {
                 continue;
             };
             conn.owed -= 1;
-            client.session.unacknowledged = client.session.unacknowledged.saturating_sub(1);
+            client.session.unacknowledged -= u16::from(kind == Kind::Publication);
             conn.out.buffer_mut().extend_from_slice(&bytes);
-            if let Some(first) = bytes.first() {
+            if let Some(first) = bytes.first().filter(|_| kind != Kind::Held) {
                 conn.counters.packets_sent[usize::from(first >> 4)].inc();
             }
             self.touch(who.slot);
@@ -306,7 +385,16 @@ impl Shard {
         }
     }
 
-    /// A QoS 2 message was taken over from a client whose session is kept.
+    /// A QoS 2 message is about to be taken over from a client: if its session is kept, that is written together with
+    /// the message, and PUBREC waits for both and for the session itself.
+    pub(super) fn will_receive(&mut self, who: SessionRef, pid: u16) {
+        let Some(sid) = self.kept(who) else { return };
+        self.enqueue.received = Some((sid, pid));
+        let put = self.client(who).and_then(|c| c.conn.as_ref()).map(|c| c.put);
+        self.owe_state(put.unwrap_or_default());
+    }
+
+    /// A QoS 2 message was taken over from a client without being delivered.
     pub(super) fn note_received(&mut self, who: SessionRef, pid: u16) {
         if let Some(sid) = self.kept(who) {
             let ticket = self.append(Log::Queue, &[Rec::In2 { sid, pid }]);
@@ -314,10 +402,12 @@ impl Shard {
         }
     }
 
-    /// Its PUBREL has come.
+    /// Its PUBREL has come: PUBCOMP waits until that is on disk, for the client may then use the packet identifier for
+    /// another message.
     pub(super) fn forget_received(&mut self, who: SessionRef, pid: u16) {
         if let Some(sid) = self.kept(who) {
-            self.append(Log::Queue, &[Rec::In2Del { sid, pid }]);
+            let ticket = self.append(Log::Queue, &[Rec::In2Del { sid, pid }]);
+            self.owe_queue(ticket);
         }
     }
 
@@ -342,6 +432,9 @@ impl Shard {
                 self.append(Log::State, &[Rec::SessionDel { sid }]);
                 self.append(Log::Queue, &[Rec::SessionDel { sid }]);
             }
+            if was || persistent {
+                self.tell_kept(who);
+            }
             persistent
         };
         let Some(client) = self.client(who) else { return };
@@ -354,7 +447,10 @@ impl Shard {
                 (None, None) => String::new(),
             };
             let record = session_rec(&client.session, &peername, client.conn.is_some());
-            node.store.append(Log::State, &[Rec::SessionPut(record)]);
+            let ticket = node.store.append(Log::State, &[Rec::SessionPut(record)]);
+            if let Some(conn) = &mut client.conn {
+                conn.put = ticket;
+            }
         }
         if let Some(will) = &will {
             self.append(
@@ -367,6 +463,12 @@ impl Shard {
         }
     }
 
+    /// Tells the other shards whether the session is kept.
+    pub(super) fn tell_kept(&mut self, who: SessionRef) {
+        let sid = self.kept(who).unwrap_or(0);
+        self.node.kept[usize::from(self.index)].set(who, sid);
+    }
+
     /// The session's Will was published or discarded.
     pub(super) fn forget_will(&self, sid: u64) {
         if self.keeps() {
@@ -377,6 +479,7 @@ impl Shard {
     /// The session has ended.
     pub(super) fn forget_session(&mut self, who: SessionRef) {
         if let Some(sid) = self.kept(who) {
+            self.node.kept[usize::from(self.index)].set(who, 0);
             self.append(Log::State, &[Rec::SessionDel { sid }]);
             self.append(Log::Queue, &[Rec::SessionDel { sid }]);
         }
@@ -417,15 +520,38 @@ impl Shard {
         if self.keeps() {
             let ticket = self.append(Log::State, &[Rec::RetainPut(stored_body(message))]);
             self.owe_state(ticket);
+            let put = |now: &Message| std::ptr::eq(now, message);
+            if !self
+                .node
+                .retained
+                .get(message.topic(), 0)
+                .is_some_and(|now| put(&now))
+            {
+                self.retain_again(message.topic());
+            }
         }
     }
 
     /// A topic has no retained message any more.
-    pub(super) fn forget_retained(&mut self, topic: &str) {
+    pub fn forget_retained(&mut self, topic: &str) {
         if self.keeps() {
             let ticket = self.append(Log::State, &[Rec::RetainDel { topic }]);
             self.owe_state(ticket);
+            if self.node.retained.get(topic, 0).is_some() {
+                self.retain_again(topic);
+            }
         }
+    }
+
+    /// Another shard was at the same topic at the same time: what is retained now is what counts.
+    fn retain_again(&mut self, topic: &str) {
+        let now = self.node.retained.get(topic, 0);
+        let record = match &now {
+            Some(message) => Rec::RetainPut(stored_body(message)),
+            None => Rec::RetainDel { topic },
+        };
+        let ticket = self.append(Log::State, &[record]);
+        self.owe_state(ticket);
     }
 }
 

@@ -12,7 +12,6 @@ use super::attach::Login;
 use crate::router::route::{Route, Target};
 use crate::router::trie::SessionRef;
 use crate::session::message::Message;
-use crate::store::Ticket;
 
 /// Bytes of messages from other shards above which their publishers are made to wait.
 pub const CROSSING_HIGH: usize = 8 * 1024 * 1024;
@@ -26,8 +25,11 @@ pub struct Crossing {
     pub to: Receivers,
     /// Whose packet it came in.
     pub from: Option<SessionRef>,
-    /// The answer that waits until this is written, by its number on the sender's shard.
-    pub debt: Option<(u16, u64)>,
+    /// Where the store has it; 0 = nowhere.
+    pub mid: u64,
+    /// For whom the store has it: numbers of sessions, in the order of the targets, 0 = not for that one; empty = for
+    /// nobody.
+    pub kept: Vec<u64>,
 }
 
 /// Who gets a crossing message.
@@ -50,8 +52,6 @@ pub enum Mail {
     Login(Box<Login>),
     /// Messages for its sessions.
     Messages(Vec<Crossing>),
-    /// What was written of messages that came from the receiving shard, by the number of the waiting answer.
-    Written(Vec<(u64, Ticket)>),
     /// Anything else.
     Task(Task),
 }

@@ -11,6 +11,7 @@ pub mod connack;
 pub mod durable;
 pub mod end;
 pub mod inbox;
+pub mod kept;
 pub mod login;
 pub mod packets;
 pub mod permission;
@@ -22,6 +23,7 @@ pub mod restore;
 pub mod retained;
 pub mod serve;
 pub mod subscribe;
+pub mod sweep;
 pub mod timers;
 pub mod traced;
 pub mod views;
@@ -35,10 +37,10 @@ use crate::router::route::RouteCache;
 use crate::router::trie::SessionRef;
 use crate::session::Session;
 use crate::session::publish_out::Frames;
-use crate::store::Ticket;
 use conn::Conn;
 use durable::{Debts, Due, Enqueue};
 use inbox::{Crossing, Mail};
+use sweep::Sweep;
 use timers::Timers;
 
 /// A session and, while its client is there, its connection.
@@ -80,7 +82,7 @@ pub struct Shard {
     due: Due,
     debts: Debts,
     enqueue: Enqueue,
-    written: Vec<Vec<(u64, Ticket)>>,
+    sweep: Sweep,
 }
 
 thread_local! {
@@ -128,7 +130,7 @@ impl Shard {
             due: Due::default(),
             debts: Debts::default(),
             enqueue: Enqueue::default(),
-            written: (0..shards).map(|_| Vec::new()).collect(),
+            sweep: Sweep::default(),
             node,
         }
     }
@@ -202,11 +204,6 @@ impl Shard {
                 self.node.inboxes[shard].push(Mail::Messages(std::mem::take(messages)));
             }
         }
-        for (shard, written) in self.written.iter_mut().enumerate() {
-            if !written.is_empty() {
-                self.node.inboxes[shard].push(Mail::Written(std::mem::take(written)));
-            }
-        }
     }
 
     fn receive(&mut self, mail: Mail) {
@@ -220,12 +217,6 @@ impl Shard {
                 for crossing in messages {
                     self.arrive(&crossing);
                 }
-            }
-            Mail::Written(written) => {
-                for (debt, ticket) in written {
-                    self.remote_wrote(debt, ticket);
-                }
-                self.settle_debts();
             }
             Mail::Task(task) => task(self),
         }

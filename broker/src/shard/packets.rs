@@ -14,7 +14,7 @@ impl Shard {
     /// Handles one packet; an error ends the connection.
     pub(super) fn handle(&mut self, who: SessionRef, packet: &Packet<'_>) -> Result<(), Cause> {
         let done = self.handle_one(who, packet);
-        self.settle_unanswered(who);
+        self.settle_unanswered();
         done
     }
 
@@ -112,13 +112,15 @@ impl Shard {
             .message_expiry
             .map_or(NEVER, |seconds| now + u64::from(seconds) * 1000);
         publication.answered = qos > 0;
-        if qos > 0 && self.keeps() && !self.room_to_keep(who) {
-            self.refuse_publish(who, packet, ReasonCode::QuotaExceeded);
-            return Ok(());
+        if (qos > 0 || packet.retain) && self.keeps() && !self.room_to_keep(who, &publication) {
+            return self.refuse_to_keep(who, packet);
         }
         if packet.retain && !self.retain(&mut publication) {
             self.refuse_publish(who, packet, ReasonCode::QuotaExceeded);
             return Ok(());
+        }
+        if qos == 2 {
+            self.will_receive(who, packet.packet_id);
         }
         let routed = self.publish(&mut publication);
         let reason = if routed {
@@ -126,12 +128,31 @@ impl Shard {
         } else {
             ReasonCode::NoMatchingSubscribers
         };
-        self.acknowledge(who, packet, reason);
+        self.acknowledge_written(who, packet, reason);
+        Ok(())
+    }
+
+    /// There is no room on disk. MQTT 3 has no word for that, and an acknowledgement would be a lie: the connection ends.
+    fn refuse_to_keep(&mut self, who: SessionRef, packet: &Publish<'_>) -> Result<(), Cause> {
+        let version = self.client(who).map(|c| c.session.link.version);
+        let reason = ReasonCode::QuotaExceeded;
+        if version != Some(Version::V5) && packet.qos.level() > 0 {
+            return Err(Cause::Protocol(reason, "the store is full"));
+        }
+        self.refuse_publish(who, packet, reason);
         Ok(())
     }
 
     /// Answers QoS 1 and 2; QoS 0 has no answer.
     pub(super) fn acknowledge(&mut self, who: SessionRef, packet: &Publish<'_>, reason: ReasonCode) {
+        if packet.qos.level() == 2 && !reason.is_error() {
+            self.note_received(who, packet.packet_id);
+        }
+        self.acknowledge_written(who, packet, reason);
+    }
+
+    /// The same, when what is to be written about it is written already.
+    fn acknowledge_written(&mut self, who: SessionRef, packet: &Publish<'_>, reason: ReasonCode) {
         let qos = packet.qos.level();
         if qos == 0 {
             return;
@@ -139,9 +160,6 @@ impl Shard {
         let Some(client) = self.client(who) else { return };
         if qos == 2 && !reason.is_error() && !client.session.awaiting_rel.contains(&packet.packet_id) {
             client.session.received_qos2(packet.packet_id);
-        }
-        if qos == 2 && !reason.is_error() {
-            self.note_received(who, packet.packet_id);
         }
         let kind = if qos == 1 {
             AckKind::PubAck
@@ -248,14 +266,14 @@ impl Shard {
         }
         let Some(conn) = client.conn.as_mut() else { return };
         let before = conn.out.len();
-        let mut gone = Vec::new();
-        let went = client
-            .session
-            .pump(now, &mut conn.out, super::pressure::HIGH, &mut gone);
+        let (mut gone, mut held) = (Vec::new(), listeners::OutBuf::new());
+        let max = super::pressure::HIGH;
+        let went = client.session.pump(now, &mut conn.out, &mut held, max, &mut gone);
         for (sent, went) in conn.counters.messages_sent.iter().zip(went) {
             sent.add(went);
         }
         conn.counters.packets_sent[3].add(went.iter().sum());
+        let who = client.session.me;
         let grown = conn.out.len() - before;
         let (sid, sent) = (client.session.sid, client.session.take_sent());
         if grown > 0 {
@@ -263,6 +281,7 @@ impl Shard {
             self.touch(slot);
         }
         self.note_sent(sid, &sent);
+        self.hold_until_written(who, held);
         for (item, reason) in gone {
             self.count_drop(reason);
             self.forget(sid, &item);

@@ -22,6 +22,41 @@ pub(super) const BUFFER_MAX: usize = 4 * 1024 * 1024;
 /// One in so many publications is timed for the metrics.
 const TIMED_EVERY: u32 = 64;
 
+/// What the store has, or is to have, of a delivery.
+#[derive(Clone, Copy, Debug)]
+enum Keep {
+    /// It is to be written under this number if the receiver is kept; 0 = it is not.
+    Yet(u64),
+    /// The publisher's shard has written it.
+    Done {
+        /// For this session.
+        sid: u64,
+        /// Under this number.
+        mid: u64,
+    },
+    /// Nothing.
+    No,
+}
+
+impl Crossing {
+    fn keep(&self, at: usize) -> Keep {
+        match self.kept.get(at) {
+            Some(&sid) if sid > 0 => Keep::Done { sid, mid: self.mid },
+            _ => Keep::No,
+        }
+    }
+}
+
+fn to_keep(sid: u64, publication: &Publication<'_>, target: &Target) -> store::Target {
+    store::Target {
+        sid,
+        qos: publication.qos.min(target.qos()),
+        retain: publication.retain && target.options & RETAIN_AS_PUBLISHED != 0,
+        identifiers: target.identifiers.as_slice().iter().copied().collect(),
+        ..store::Target::default()
+    }
+}
+
 impl Shard {
     /// Delivers a publication to everybody who subscribed; returns whether anybody did.
     pub fn publish(&mut self, publication: &mut Publication<'_>) -> bool {
@@ -38,11 +73,32 @@ impl Shard {
     }
 
     fn route(&mut self, publication: &mut Publication<'_>) -> bool {
+        let routed = self.send_out(publication);
+        let ticket = self.write_enqueued(publication);
+        if publication.answered {
+            self.owe_queue(ticket);
+        }
+        routed
+    }
+
+    /// True if somebody who is kept gets it, so that the store must take it. A shared group counts as such.
+    pub(super) fn has_kept_receivers(&mut self, publication: &Publication<'_>) -> bool {
+        let route = self.node.router.route(publication.topic, &mut self.routes);
+        let mut shards = self.node.kept.iter().zip(&route.shards);
+        publication.qos > 0
+            && (!route.groups.is_empty()
+                || shards.any(|(kept, targets)| {
+                    targets.iter().any(|t| t.qos() > 0) && !kept.of(targets).is_empty()
+                }))
+    }
+
+    fn send_out(&mut self, publication: &mut Publication<'_>) -> bool {
         let route = self.node.router.route(publication.topic, &mut self.routes);
         if route.is_empty() {
             return false;
         }
         self.frames.clear();
+        let mid = self.number_of(publication);
         for (shard, targets) in route.shards.iter().enumerate() {
             if targets.is_empty() {
                 continue;
@@ -50,22 +106,18 @@ impl Shard {
             if shard == usize::from(self.index) {
                 let many = targets.len() > 1;
                 for target in targets {
-                    self.deliver(publication, target, many);
+                    self.deliver(publication, target, many, Keep::Yet(mid));
                 }
                 continue;
             }
-            let message = publication.share();
-            let from = publication.publisher;
-            let debt = self.debt_of(publication);
-            self.cross(
-                shard,
-                Crossing {
-                    message,
-                    to: Receivers::Route(Arc::clone(&route)),
-                    from,
-                    debt,
-                },
-            );
+            let crossing = Crossing {
+                message: publication.share(),
+                to: Receivers::Route(Arc::clone(&route)),
+                from: publication.publisher,
+                mid,
+                kept: self.keep_there(publication, shard, targets, mid),
+            };
+            self.cross(shard, crossing);
         }
         for group in &route.groups {
             let choice = self.choice(publication);
@@ -74,29 +126,55 @@ impl Shard {
             };
             let target = Target::of(&member);
             let shard = usize::from(member.session.shard);
+            // The member may get the message for itself too.
+            let mid = self.number_of(publication);
             if shard == usize::from(self.index) {
-                self.deliver(publication, &target, false);
+                self.deliver(publication, &target, false, Keep::Yet(mid));
             } else {
-                let debt = self.debt_of(publication);
                 let crossing = Crossing {
                     message: publication.share(),
-                    to: Receivers::One(target),
                     from: publication.publisher,
-                    debt,
+                    mid,
+                    kept: self.keep_there(publication, shard, std::slice::from_ref(&target), mid),
+                    to: Receivers::One(target),
                 };
                 self.cross(shard, crossing);
             }
         }
-        let ticket = self.write_enqueued(publication);
-        if publication.answered {
-            self.owe_queue(ticket);
-        }
         true
     }
 
-    /// The number under which another shard reports what it wrote of this publication, if anybody waits for that.
-    fn debt_of(&mut self, publication: &Publication<'_>) -> Option<(u16, u64)> {
-        (publication.answered && self.keeps()).then(|| (self.index, self.owe_remote()))
+    /// A number for the publication, should somebody who is kept get it; 0 = that cannot be.
+    fn number_of(&self, publication: &Publication<'_>) -> u64 {
+        if publication.qos > 0 && self.keeps() {
+            self.node.store.next_mid()
+        } else {
+            0
+        }
+    }
+
+    /// Notes who of the targets on another shard is kept: the publication is written for all its receivers as one,
+    /// here, before it crosses.
+    fn keep_there(
+        &mut self,
+        publication: &Publication<'_>,
+        shard: usize,
+        targets: &[Target],
+        mid: u64,
+    ) -> Vec<u64> {
+        if mid == 0 {
+            return Vec::new();
+        }
+        let mut kept = self.node.kept[shard].of(targets);
+        for (sid, target) in kept.iter_mut().zip(targets) {
+            if target.qos() == 0 {
+                *sid = 0;
+            }
+            if *sid > 0 {
+                self.enqueue.note(mid, to_keep(*sid, publication, target));
+            }
+        }
+        kept
     }
 
     fn cross(&mut self, shard: usize, crossing: Crossing) {
@@ -114,83 +192,96 @@ impl Shard {
         let mut publication = Publication::of(&crossing.message);
         self.frames.clear();
         match &crossing.to {
-            Receivers::One(target) => self.deliver(&mut publication, target, false),
+            Receivers::One(target) => self.deliver(&mut publication, target, false, crossing.keep(0)),
             Receivers::Route(route) => {
                 let targets = route
                     .shards
                     .get(usize::from(self.index))
                     .map_or(&[][..], |targets| targets);
                 let many = targets.len() > 1;
-                for target in targets {
-                    self.deliver(&mut publication, target, many);
+                for (at, target) in targets.iter().enumerate() {
+                    self.deliver(&mut publication, target, many, crossing.keep(at));
                 }
             }
         }
-        let ticket = self.write_enqueued(&publication);
-        if let Some((shard, number)) = crossing.debt {
-            self.written[usize::from(shard)].push((number, ticket));
+        self.write_enqueued(&publication);
+    }
+
+    fn deliver(&mut self, publication: &mut Publication<'_>, target: &Target, many: bool, keep: Keep) {
+        let delivered = self.deliver_one(publication, target, many, keep);
+        if let Keep::Done { sid, mid } = keep
+            && !matches!(delivered, Some(Delivered::Sent | Delivered::Queued))
+        {
+            self.enqueue.over.push((sid, mid));
         }
     }
 
-    fn deliver(&mut self, publication: &mut Publication<'_>, target: &Target, many: bool) {
-        let Some(client) = self
-            .clients
-            .get_mut(target.slot as usize)
-            .and_then(Option::as_mut)
-        else {
-            return;
-        };
+    fn deliver_one(
+        &mut self,
+        publication: &mut Publication<'_>,
+        target: &Target,
+        many: bool,
+        keep: Keep,
+    ) -> Option<Delivered> {
+        let client = self.clients.get_mut(target.slot as usize)?.as_mut()?;
         if client.session.me.serial != target.serial {
-            return;
+            return None;
         }
         let mqtt = client
             .conn
             .as_ref()
             .map_or(&self.snapshot.mqtt, |conn| &conn.listener.mqtt);
         let (limits, queue_qos0) = (mqtt.queue, mqtt.queue_qos0);
-        let (sid, qos) = (client.session.sid, publication.qos.min(target.qos()));
-        let stored = if qos > 0 && client.session.kept {
-            if self.enqueue.mid == 0 {
-                self.enqueue.mid = self.node.store.next_mid();
-            }
-            self.enqueue.mid
-        } else {
-            0
+        let (me, sid, qos) = (
+            client.session.me,
+            client.session.sid,
+            publication.qos.min(target.qos()),
+        );
+        let stored = match keep {
+            Keep::Yet(mid) if qos > 0 && client.session.kept => mid,
+            Keep::Done { sid: of, mid } if of == sid => mid,
+            _ => 0,
         };
+        let held = qos == 2 && stored > 0;
         let cx = Delivery {
             now: self.now,
             limits: &limits,
             queue_qos0,
             buffer_max: BUFFER_MAX,
             stored,
+            held,
         };
         let mut gone: Vec<Queued> = Vec::new();
+        let mut waiting = listeners::OutBuf::new();
+        let number = client.conn.as_ref().map_or(0, |conn| conn.number);
         let (out, before) = match client.conn.as_mut() {
             Some(conn) => {
-                if let Some(spare) = conn.out.owns_nothing().then(|| self.spare.pop()).flatten() {
-                    conn.out = listeners::OutBuf::with_buffer(spare);
-                }
                 let before = conn.out.len();
-                (Some(&mut conn.out), before)
+                if held {
+                    (Some(&mut waiting), before)
+                } else {
+                    if let Some(spare) = conn.out.owns_nothing().then(|| self.spare.pop()).flatten() {
+                        conn.out = listeners::OutBuf::with_buffer(spare);
+                    }
+                    (Some(&mut conn.out), before)
+                }
             }
             None => (None, 0),
         };
-        let frames = many.then_some(&mut self.frames);
+        let frames = (many && !held).then_some(&mut self.frames);
         let delivered = client
             .session
             .deliver(publication, target, &cx, frames, out, &mut gone);
         if stored > 0 && matches!(delivered, Delivered::Sent | Delivered::Queued) {
             let sent = client.session.take_sent();
-            let retain = publication.retain && target.options & RETAIN_AS_PUBLISHED != 0;
-            let kept = store::Target {
-                sid,
-                qos,
-                retain,
-                identifiers: target.identifiers.as_slice().iter().copied().collect(),
-                ..store::Target::default()
-            };
-            self.enqueue
-                .note(kept, sent.last().map(|&(_, packet_id)| packet_id));
+            if let Keep::Yet(mid) = keep {
+                self.enqueue.note(mid, to_keep(sid, publication, target));
+            }
+            self.enqueue.note_sent(sid, &sent);
+        }
+        if !waiting.is_empty() {
+            let bytes = std::mem::take(waiting.buffer_mut());
+            self.enqueue.held.push((me, number, bytes));
         }
         self.account(delivered, target.slot, qos, before, publication.publisher);
         for item in &gone {
@@ -199,6 +290,7 @@ impl Shard {
                 self.forget(sid, item);
             }
         }
+        Some(delivered)
     }
 
     /// Counts a delivery, has the connection written at the end of the turn, and slows the publisher if it is full.

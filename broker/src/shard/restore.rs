@@ -185,6 +185,16 @@ impl Shard {
         }
     }
 
+    /// Lets time go on for what was restored, once every shard has its sessions: a Will that is due has its receivers.
+    pub fn resume_time(&mut self) {
+        for who in self.everybody() {
+            self.watch_expiry(who);
+            if let Some(due) = self.client(who).and_then(|c| c.session.will_due) {
+                self.timers.set(due, who, super::timers::Deadline::Will);
+            }
+        }
+    }
+
     fn restore_one(&mut self, kept: Kept) {
         let now = self.now;
         let me = self.reserve();
@@ -223,13 +233,16 @@ impl Shard {
             let due = if due > 0 { due } else { now + delay };
             session.will = Some(Box::new(will));
             session.will_due = Some(due);
-            self.timers.set(due, me, super::timers::Deadline::Will);
         }
         self.place(session, None);
         for (text, options, id) in kept.subscriptions {
             self.restore_subscription(me, &Wanted::parse(&text), options, id);
         }
-        self.watch_expiry(me);
+        self.tell_kept(me);
+        if was_connected {
+            // From now on it is known when its client went.
+            self.remember_session(me);
+        }
     }
 
     fn restore_subscription(

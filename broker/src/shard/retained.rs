@@ -81,6 +81,7 @@ impl Shard {
                 queue_qos0: false,
                 buffer_max: super::publish::BUFFER_MAX,
                 stored: 0,
+                held: false,
             };
             // A retained message sent because of a new subscription says so ([MQTT-3.3.1-8]).
             let delivered = client.session.deliver_as(

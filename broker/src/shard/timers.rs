@@ -54,6 +54,7 @@ impl Shard {
         while let Some((who, what)) = self.timers.due(self.now) {
             self.expire(who, what);
         }
+        self.sweep();
     }
 
     /// Has the session looked at when it expires, once however often its client comes and goes.

@@ -169,6 +169,13 @@ impl Shared {
         }
     }
 
+    pub(super) fn last(&self) -> Ticket {
+        match self.durability {
+            Durability::Group => Ticket(self.lock().tickets),
+            Durability::Async => Ticket::DONE,
+        }
+    }
+
     pub(super) fn completed(&self) -> Ticket {
         Ticket(self.completed.load(Relaxed))
     }

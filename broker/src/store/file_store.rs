@@ -113,6 +113,10 @@ impl FileStore {
         self.log(log).append(records)
     }
 
+    pub(super) fn last(&self, log: Log) -> Ticket {
+        self.log(log).last()
+    }
+
     pub(super) fn completed(&self, log: Log) -> Ticket {
         self.log(log).completed()
     }

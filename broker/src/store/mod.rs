@@ -11,19 +11,20 @@
 //! shard keeps one first-in first-out list for each log.
 //!
 //! Only the shard that is home of a session writes about it, so the order of what happens to it is the
-//! order of its records. "Durable session" = Session Expiry Interval > 0 (MQTT 3: clean session 0).
+//! order of its records; only a message is written by the shard of its publisher, for all receivers at once,
+//! before it crosses to their shards. "Durable session" = Session Expiry Interval > 0 (MQTT 3: clean session 0).
 //!
 //! | event | append, in this order | wait before |
 //! |---|---|---|
-//! | CONNECT of a durable session, new or resumed | State: `SessionPut` (`disconnected_at` 0), `WillPut` or `WillDel` if that changed | CONNACK only if the session is new |
+//! | CONNECT of a durable session, new or resumed | State: `SessionPut` (`disconnected_at` 0), `WillPut` or `WillDel` if that changed | – (a session without subscriptions promises nothing; see `docs/decisions/012-durability.md`) |
 //! | CONNECT with clean start where a session was | State: `SessionDel` of the old `sid`; Queue: `SessionDel`; then as new, with a new `sid` | as above |
 //! | Will of a session that is not durable | State: `WillPut`, later `WillDel` | – |
 //! | SUBSCRIBE, UNSUBSCRIBE of a durable session | State: `SubPut`, `SubDel` for each filter | SUBACK, UNSUBACK |
-//! | a message matches durable sessions with QoS >= 1 | Queue: one `MsgEnq` for each home shard, all its sessions as targets; `mid` from [`StoreHandle::next_mid`], in the order of their queues | PUBACK, PUBREC of the publisher |
+//! | a message matches durable sessions with QoS >= 1 | Queue: one `MsgEnq` for all its sessions, one more for each shared group; `mid` from [`StoreHandle::next_mid`], in the order of publication | PUBACK, PUBREC of the publisher |
 //! | a retained message | State: `RetainPut`, or `RetainDel` if empty | PUBACK, PUBREC |
-//! | PUBLISH QoS 2 of a durable session comes in | Queue: `In2` (in the same append as its `MsgEnq`) | PUBREC |
-//! | its PUBREL | Queue: `In2Del` | – |
-//! | a queued message is sent, QoS 1 or 2 | Queue: `Out { released: false }` (so that the packet id survives) | – |
+//! | PUBLISH QoS 2 of a durable session comes in | Queue: `In2` (in the same append as its `MsgEnq`) | PUBREC, which waits for the `SessionPut` too |
+//! | its PUBREL | Queue: `In2Del` | PUBCOMP: the client may use the packet id again |
+//! | a queued message is sent, QoS 1 or 2 | Queue: `Out { released: false }` (so that the packet id survives) | the packet itself at QoS 2: a client must not meet a packet id that a crash forgets |
 //! | PUBACK or PUBCOMP of a subscriber; the message expired or was dropped | Queue: `Ack` | – |
 //! | PUBREC of a subscriber | Queue: `Out { released: true }` | PUBREL |
 //! | DISCONNECT, loss of the connection | State: `SessionPut` with `disconnected_at`; `WillPut` with `due_at` | – |
@@ -31,7 +32,7 @@
 //! | the Will was published | what its publication appends, then State: `WillDel` | – |
 //!
 //! QoS 0, and messages to sessions that are not durable, never touch the log. Before taking a message that
-//! will need the log, ask [`StoreHandle::room`]: `Full` = answer 0x97 (3.x: close or drop), `Slow` = stop
+//! will need the log, ask [`StoreHandle::room`]: `Full` = answer 0x97 (3.x: close), `Slow` = stop
 //! reading from this publisher until the next notification.
 //!
 //! # At start
@@ -324,6 +325,14 @@ impl StoreHandle {
         match self {
             Self::Mem(_) => Ticket(u64::MAX),
             Self::File(s) => s.completed(log),
+        }
+    }
+
+    /// The ticket of the newest append: once it is done, everything appended to that log until now is.
+    pub fn last(&self, log: Log) -> Ticket {
+        match self {
+            Self::Mem(_) => Ticket::DONE,
+            Self::File(s) => s.last(log),
         }
     }
 

@@ -125,7 +125,7 @@ impl Host {
             out: Some(out),
         }) = &mut self.places[d]
         {
-            session.resend(out);
+            session.resend(out, &mut OutBuf::new());
         }
         self.pump(d, now, promises);
     }
@@ -319,6 +319,7 @@ impl Host {
             queue_qos0: true,
             buffer_max: 1 << 20,
             stored: 0,
+            held: false,
         };
         let frames = many.then_some(&mut self.frames);
         let out = place.out.as_mut();
@@ -335,7 +336,7 @@ impl Host {
         }) = &mut self.places[d]
         {
             let mut gone = Vec::new();
-            session.pump(now, out, buffer_max, &mut gone);
+            session.pump(now, out, &mut OutBuf::new(), buffer_max, &mut gone);
             for (item, reason) in gone {
                 promises.note(|| format!("{:?} is dropped: {reason:?}", item.message.payload()));
             }
@@ -363,7 +364,7 @@ impl Host {
             if !session.has_waiting() {
                 return;
             }
-            session.pump(now, out, self.buffer_max, &mut Vec::new());
+            session.pump(now, out, &mut OutBuf::new(), self.buffer_max, &mut Vec::new());
             if out.is_empty() {
                 return;
             }
