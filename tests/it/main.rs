@@ -3,6 +3,7 @@
 mod bad_input;
 mod clients;
 mod credentials;
+mod durable;
 mod operator;
 mod proxies;
 mod readme;

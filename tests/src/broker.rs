@@ -220,6 +220,21 @@ pub fn printed(command: &mut Command) -> Printed {
     }
 }
 
+/// The directory of a broker that has ended.
+#[derive(Debug)]
+pub struct Left(tempfile::TempDir);
+
+impl Left {
+    /// Starts a broker on the same files.
+    ///
+    /// # Panics
+    /// If it does not start.
+    #[track_caller]
+    pub fn start(self) -> Broker {
+        launch(self.0)
+    }
+}
+
 /// A running broker.
 #[derive(Debug)]
 pub struct Broker {
@@ -341,6 +356,23 @@ impl Broker {
             let line: Value = serde_json::from_str(line).ok()?;
             (line["message"] == message).then_some(line)
         })
+    }
+
+    /// Kills it (SIGKILL): what is left on disk, to be started again.
+    pub fn kill(self) -> Left {
+        drop(self.process);
+        Left(self.dir)
+    }
+
+    /// Tells it to stop (SIGTERM) and waits until it has: what is left on disk, to be started again.
+    ///
+    /// # Panics
+    /// If it ends with a failure.
+    #[track_caller]
+    pub fn stop_for_restart(self) -> Left {
+        let status = self.process.terminate();
+        assert!(status.success(), "{status}");
+        Left(self.dir)
     }
 
     /// Stops it and starts it again on the same files.

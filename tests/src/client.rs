@@ -237,6 +237,11 @@ impl Client {
         self.link.send(bytes).expect("an open connection");
     }
 
+    /// Sends bytes as they are; false if the connection is closed.
+    pub fn try_send(&mut self, bytes: &[u8]) -> bool {
+        self.link.send(bytes).is_ok()
+    }
+
     /// Publishes, and takes part in the handshake of its QoS. Returns the broker's reason; at QoS 0 success.
     ///
     /// # Panics

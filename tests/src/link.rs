@@ -76,6 +76,11 @@ impl Dial {
     /// If nobody listens there.
     #[track_caller]
     pub fn socket(&self) -> TcpStream {
+        self.try_socket()
+            .unwrap_or_else(|error| panic!("{}: {error}", self.to))
+    }
+
+    fn try_socket(&self) -> io::Result<TcpStream> {
         let domain = socket2::Domain::for_address(self.to);
         let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None).expect("a socket");
         if let Some(from) = self.from {
@@ -84,12 +89,12 @@ impl Dial {
                 .expect("an address of ours");
         }
         let connected = socket.connect_timeout(&self.to.into(), DEADLINE);
-        connected.unwrap_or_else(|error| panic!("{}: {error}", self.to));
+        connected?;
         socket.set_tcp_nodelay(true).expect("nodelay");
         let stream = TcpStream::from(socket);
         stream.set_read_timeout(Some(DEADLINE)).expect("a time-out");
         stream.set_write_timeout(Some(DEADLINE)).expect("a time-out");
-        stream
+        Ok(stream)
     }
 
     /// Opens all layers.
@@ -100,7 +105,7 @@ impl Dial {
     #[track_caller]
     pub fn open(&self) -> io::Result<Link> {
         let mut link = Link {
-            tcp: self.socket(),
+            tcp: self.try_socket()?,
             tls: None,
             ws: false,
             plain: Vec::new(),
