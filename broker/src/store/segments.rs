@@ -155,6 +155,8 @@ impl Segments {
     /// Removes a segment.
     pub(super) fn remove(&mut self, number: u32) -> io::Result<()> {
         self.disk.remove(&name(number))?;
+        // Else a power loss later on could bring it back, after numbers that it holds were given out anew.
+        self.disk.sync_dir()?;
         self.files
             .write()
             .unwrap_or_else(PoisonError::into_inner)
