@@ -26,7 +26,7 @@ use super::health;
 use super::tokens::Tokens;
 use crate::config::Config;
 use crate::doors;
-use listeners::{TlsSettings, TransportKind};
+use listeners::{Reloaded, TlsSettings, TransportKind};
 
 /// A request's head must be there by then, and a TLS handshake too.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -83,6 +83,7 @@ impl Sockets {
         let router = Api::new(Arc::clone(&backend), tokens)
             .behind(policy(config))
             .router();
+        let tls = self.http.as_ref().and_then(|(_, tls)| tls.clone());
         let http = async {
             match self.http {
                 Some((listener, tls)) => serve_http(listener, tls, router.clone()).await,
@@ -95,7 +96,28 @@ impl Sockets {
                 None => std::future::pending().await,
             }
         };
-        tokio::join!(serve_unix(self.unix, router.clone()), http, health);
+        let certificates = async {
+            match (&tls, &config.admin.tls) {
+                (Some(tls), Some(settings)) => keep_certificate_fresh(tls, settings.reload_interval).await,
+                _ => std::future::pending().await,
+            }
+        };
+        tokio::join!(certificates, serve_unix(self.unix, router.clone()), http, health);
+    }
+}
+
+/// Changed files load by themselves; bad ones keep the old certificate.
+async fn keep_certificate_fresh(tls: &Arc<TlsSettings>, interval: Duration) {
+    loop {
+        tokio::time::sleep(interval).await;
+        let settings = Arc::clone(tls);
+        match tokio::task::spawn_blocking(move || settings.reload()).await {
+            Ok(Ok(Reloaded::Changed(summary))) => {
+                tracing::info!("admin.tls: new certificate {}", summary.subject);
+            }
+            Ok(Ok(Reloaded::Same)) | Err(_) => {}
+            Ok(Err(error)) => tracing::warn!("admin.tls: the new certificate is refused: {error}"),
+        }
     }
 }
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use super::Control;
 use crate::doctor::{Own, Topic, own};
+use crate::node::Snapshot;
+use crate::rules;
 
 /// Findings are looked for, and written to the log, this often.
 const EVERY: Duration = Duration::from_secs(60);
@@ -48,6 +50,12 @@ impl Control {
         });
         self.node.doctor.set(Topic::Quota, spared);
         self.node.doctor.set(Topic::Pending, self.differing_files().await);
+        let snapshot = self.node.snapshot.load_full();
+        if self.node.doctor.wants_rules(snapshot.generation) {
+            // Rules are compared in pairs, which may take a while.
+            let looked = tokio::task::spawn_blocking(move || rule_warnings(&snapshot)).await;
+            self.node.doctor.set(Topic::Acl, looked.unwrap_or_default());
+        }
     }
 
     /// Files that are not what runs. A file with errors is told of by the reload that meets it.
@@ -80,4 +88,14 @@ impl Control {
         );
         found
     }
+}
+
+/// A2xx: what `broker acl check` would warn of.
+fn rule_warnings(snapshot: &Snapshot) -> Vec<Own> {
+    let acl = snapshot.acl.acl();
+    let warnings = auth::check::warnings(acl, &rules::environment(&snapshot.config));
+    let told = warnings
+        .iter()
+        .map(|warning| own::acl_warning(warning.code.as_str(), &acl.place(warning.pos), &warning.message));
+    told.collect()
 }

@@ -44,6 +44,8 @@ struct One {
 struct OwnFindings {
     by_topic: BTreeMap<Topic, Vec<(Own, u64)>>,
     logged: HashMap<Own, u64>,
+    /// The configuration whose rules were looked at.
+    rules_of: Option<u64>,
 }
 
 impl Default for Doctors {
@@ -148,6 +150,11 @@ impl Doctors {
             })
             .collect();
         own.by_topic.insert(topic, new);
+    }
+
+    /// Whether the rules of this configuration are still to be looked at; the answer is yes once.
+    pub fn wants_rules(&self, generation: u64) -> bool {
+        lock(&self.own).rules_of.replace(generation) != Some(generation)
     }
 
     /// Findings, worst first; of one listener if named (with those about none).
