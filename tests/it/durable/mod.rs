@@ -2,5 +2,6 @@
 //!
 //! What does not live here: the store's own files (unit tests of `broker::store`).
 
+mod kept;
 mod load;
 mod peers;
