@@ -159,6 +159,7 @@ pub const RESERVED: &[&str] = &[
     "rewrite",
     "auto_subscribe",
     "auth.scram",
+    "store.cache",
     "auth.http.acl_url",
     "auth.http.acl_body",
 ];
