@@ -73,6 +73,8 @@ struct Tried {
     status: Option<u16>,
     /// Of an accepted client.
     _client: Option<tests::client::Client>,
+    /// Kept open, so that no later case gets its port and with it its audit record.
+    _socket: Option<TcpStream>,
 }
 
 #[test]
@@ -200,6 +202,7 @@ fn tried(broker: &Broker, case: Case) -> Tried {
             local,
             status: None,
             _client: Some(client),
+            _socket: None,
         };
     }
     if vector.get("headers").is_some() {
@@ -221,6 +224,7 @@ fn tried(broker: &Broker, case: Case) -> Tried {
             local,
             status,
             _client: None,
+            _socket: None,
         };
     }
     let mut socket = dial.socket();
@@ -236,6 +240,7 @@ fn tried(broker: &Broker, case: Case) -> Tried {
         local,
         status: None,
         _client: None,
+        _socket: Some(socket),
     }
 }
 
