@@ -234,6 +234,14 @@ pub fn run(loaded: &Loaded) -> ExitCode {
     for problem in problems {
         tracing::warn!("{problem}");
     }
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start the control thread: {error}");
+            return Exit::No.into();
+        }
+    };
+    let signals = runtime.block_on(async { service::Signals::new() });
     let broker = match Broker::start_with(loaded, inherited, logging) {
         Ok(broker) => broker,
         Err(error) => {
@@ -244,14 +252,7 @@ pub fn run(loaded: &Loaded) -> ExitCode {
             };
         }
     };
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("error: cannot start the control thread: {error}");
-            return Exit::No.into();
-        }
-    };
-    let served = runtime.block_on(serve_until_stopped(&broker, loaded));
+    let served = runtime.block_on(serve_until_stopped(&broker, loaded, signals));
     if let Err(error) = &served {
         eprintln!("error: {error}");
     }
@@ -269,7 +270,11 @@ pub fn run(loaded: &Loaded) -> ExitCode {
 }
 
 /// Serves the administration until a signal says stop.
-async fn serve_until_stopped(broker: &Broker, loaded: &Loaded) -> Result<(), StartError> {
+async fn serve_until_stopped(
+    broker: &Broker,
+    loaded: &Loaded,
+    signals: std::io::Result<service::Signals>,
+) -> Result<(), StartError> {
     let config = &loaded.config;
     let sockets = admin::server::Sockets::bind(config).map_err(StartError::System)?;
     let backend: Arc<dyn admin::backend::Backend> = Arc::clone(&broker.control) as _;
@@ -280,7 +285,7 @@ async fn serve_until_stopped(broker: &Broker, loaded: &Loaded) -> Result<(), Sta
         () = broker.control.watch_certificates() => {}
         () = service::tell_systemd(broker) => {}
         () = sys_topics::publish(&broker.control) => {}
-        () = service::until_told_to_stop(broker) => {}
+        () = service::until_told_to_stop(broker, signals) => {}
     }
     systemd::stopping();
     // The file would make the next start look for a broker behind it.

@@ -19,8 +19,8 @@ const STATUS_EVERY: Duration = Duration::from_secs(10);
 /// How long the shards may take to answer before the watchdog is not fed.
 const SHARDS_ANSWER: Duration = Duration::from_secs(5);
 
-/// The signals that we know.
-struct Signals {
+/// The signals that we know, caught from the moment this is made.
+pub struct Signals {
     term: Signal,
     int: Signal,
     hup: Signal,
@@ -28,7 +28,8 @@ struct Signals {
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Self> {
+    /// Catches them; needs a runtime.
+    pub fn new() -> std::io::Result<Self> {
         Ok(Self {
             term: signal(SignalKind::terminate())?,
             int: signal(SignalKind::interrupt())?,
@@ -39,8 +40,10 @@ impl Signals {
 }
 
 /// Returns when TERM or INT says stop. HUP reloads the configuration, USR1 reopens the audit log.
-pub async fn until_told_to_stop(broker: &Broker) {
-    let mut signals = match Signals::new() {
+///
+/// `signals` were caught before the broker began to serve, so that a TERM that comes early is not lost.
+pub async fn until_told_to_stop(broker: &Broker, signals: std::io::Result<Signals>) {
+    let mut signals = match signals {
         Ok(signals) => signals,
         Err(error) => {
             tracing::error!("signals cannot be watched ({error}); stop the broker with SIGKILL");
